@@ -1,0 +1,134 @@
+"""The command that archives files inside a container, and what it tells before the archive begins.
+
+It runs in whatever shell and tar the container has: dash, bash or busybox; GNU tar or busybox tar. Paths travel as
+arguments and never become part of the script. Before the archive the script prints a preamble, on the same stream
+and therefore in order: one "KEY PATH" per line, closed by an empty line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from posixpath import normpath
+
+PREAMBLE_START = b"firebreak-tar 1\n"
+PREAMBLE_END = b"\n\n"
+MAX_PREAMBLE = 64 * 1024
+"""Bytes of the preamble: at most a few paths of 4 KiB each."""
+
+SCRIPT = r"""
+export LC_ALL=C
+IFS='
+'
+set -f
+secrets=$1
+shift
+printf '%s\n' 'firebreak-tar 1'
+
+# Directories are taken where they really are: ./home would be a mere link where /home links to /usr/home.
+real() { (cd -P "$1" 2>/dev/null && pwd -P); }
+
+patterns=
+while [ "$secrets" -gt 0 ]; do
+  secrets=$((secrets - 1))
+  if [ -d "$1" ]; then at=$(real "$1")
+  else at=$(real "${1%/*}/") && at=${at%/}/${1##*/}
+  fi
+  case $at in
+    *"$IFS"* | / | '') ;;
+    *)
+      printf '%s\n' "secret $at"
+      # tar reads these as patterns, so odd names are left to the reader of the archive
+      case $at in *[]*?[\\]*) ;; *) patterns=$patterns${patterns:+$IFS}--exclude=.$at ;; esac
+      ;;
+  esac
+  shift
+done
+
+roots=
+covered() {
+  for root in $roots; do
+    case $1/ in "$root"/*) return 0 ;; esac
+  done
+  return 1
+}
+take() {
+  case $1 in
+    *"$IFS"* | / | /proc | /proc/* | /sys | /sys/* | '') printf '%s\n' 'refused a path that is no place for files' ;;
+    *) covered "$1" || { roots=$roots${roots:+$IFS}$1; printf '%s\n' "root $1"; } ;;
+  esac
+}
+for path do
+  if [ -L "$path" ]; then take "$path"; fi
+  if [ -d "$path" ]; then take "$(real "$path")"
+  elif [ -e "$path" ]; then take "$path"
+  elif ! [ -L "$path" ]; then printf '%s\n' "missing $path"
+  fi
+done
+if at=$(real /proc/1/cwd); then
+  case $at in *"$IFS"*) ;; *) printf '%s\n' "cwd $at" ;; esac
+  [ "$at" = / ] || take "$at"
+fi
+echo
+
+[ -n "$roots" ] || exit 0
+cd / || exit
+# Without exclusion, times of access and a way to leave them alone, tar does its main job all the same.
+tar -cf - --exclude=./x /dev/null >/dev/null 2>&1 || patterns=
+times='--format=posix
+--atime-preserve=system'
+tar -cf - $times /dev/null >/dev/null 2>&1 || times=
+set -- $patterns $times
+for root in $roots; do set -- "$@" ".$root"; done
+exec tar -cf - "$@"
+"""
+
+
+def tar_command(paths: Sequence[str], excludes: Sequence[str] = ()) -> tuple[str, ...]:
+    """Archive `paths` and the main process's working directory to stdout, without what lies under `excludes`.
+
+    Both are absolute paths in the container; missing ones are named in the preamble. Excluding here only saves
+    bytes: what guarantees it is the TarFilter on our side.
+    """
+    hidden = absolute(excludes)
+    return ("sh", "-c", SCRIPT, "firebreak", str(len(hidden)), *hidden, *outermost(paths))
+
+
+def direct_command(paths: Sequence[str]) -> tuple[str, ...]:
+    """Archive `paths` without a shell: no preamble, no working directory, and tar complains of missing ones."""
+    return ("tar", "-cf", "-", "-C", "/", *(f".{path}" for path in outermost(paths)))
+
+
+def absolute(paths: Sequence[str]) -> tuple[str, ...]:
+    """Write paths in one way, without duplicates, `..` and line breaks; the root itself is left out."""
+    spelled = dict.fromkeys(normpath(f"/{path.lstrip('/')}") for path in paths if not {"\n", "\0"} & set(path))
+    return tuple(path for path in spelled if path != "/")
+
+
+def outermost(paths: Sequence[str]) -> tuple[str, ...]:
+    """Leave out paths that lie under another one, so that no file is archived twice."""
+    all_paths = absolute(paths)
+    return tuple(path for path in all_paths if not any(path.startswith(other + "/") for other in all_paths))
+
+
+@dataclass(frozen=True, slots=True)
+class Preamble:
+    """What the script found: hostile text, like everything from a container."""
+
+    roots: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    working_directory: str | None = None
+
+
+def parse_preamble(data: bytes) -> Preamble:
+    """Read the preamble's lines, without its start and its end. Never raises; unknown lines are skipped."""
+    found: dict[str, list[str]] = {}
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        key, blank, path = line.partition(" ")
+        if blank and path.startswith("/"):
+            found.setdefault(key, []).append(path)
+    return Preamble(
+        roots=tuple(found.get("root", ())),
+        missing=tuple(found.get("missing", ())),
+        secrets=tuple(found.get("secret", ())),
+        working_directory=found["cwd"][0] if "cwd" in found else None,
+    )
