@@ -1,0 +1,154 @@
+"""The tiers of rights: what each lets Firebreak do. `manifests/components/tier-*` grants exactly this; a test compares.
+
+`contain` is always needed. `preserve` and `eradicate` each stand on it alone, so that either can be left out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from firebreak.api import GROUP
+from firebreak.api.base import Json
+
+CORE = ""
+APPS = "apps"
+BATCH = "batch"
+NETWORK = "networking.k8s.io"
+RBAC = "rbac.authorization.k8s.io"
+AUTHORIZATION = "authorization.k8s.io"
+COORDINATION = "coordination.k8s.io"
+ENFORCEMENT = "firebreak-enforcement"  # the ConfigMap that keeps what the probe of NetworkPolicies saw
+
+READ = ("get", "list")
+WATCH = ("get", "list", "watch")
+
+
+@dataclass(frozen=True)
+class Right:
+    """Verbs on one resource, `pods/exec` meaning a subresource; with `name` on the object of that name only."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    name: str = ""
+
+    def attributes(self, verb: str, namespace: str | None) -> Json:
+        """Return the resourceAttributes of an access review for one of the verbs; no namespace means all of them."""
+        resource, _, subresource = self.resource.partition("/")
+        asked = {
+            "verb": verb, "group": self.group, "resource": resource, "subresource": subresource,
+            "name": self.name, "namespace": namespace or "",
+        }  # fmt: skip
+        return {key: value for key, value in asked.items() if value}
+
+    def in_words(self, verb: str, namespace: str | None) -> str:
+        """Return the right to do `verb` in words, e.g. `patch deployments.apps in shop`."""
+        kind, slash, subresource = self.resource.partition("/")
+        what = f"{kind}.{self.group}" if self.group else kind
+        named = f" {self.name}" if self.name else ""
+        return f"{verb} {what}{slash}{subresource}{named} in {namespace or 'all namespaces'}"
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A tier: rights `everywhere`, by a ClusterRole, and in Firebreak's `own` namespace, by a Role."""
+
+    name: str
+    everywhere: tuple[Right, ...]
+    own: tuple[Right, ...] = ()
+
+    @property
+    def manifest(self) -> str:
+        """The kustomize component that grants it."""
+        return f"manifests/components/tier-{self.name}"
+
+    @property
+    def remedy(self) -> str:
+        """What a person does to grant it."""
+        return f"kubectl apply -k {self.manifest}"
+
+
+def _each(group: str, resources: tuple[str, ...], verbs: tuple[str, ...]) -> Iterator[Right]:
+    return (Right(group, resource, verbs) for resource in resources)
+
+
+CONTAIN = Tier(
+    "contain",
+    everywhere=(
+        Right(GROUP, "incidents", WATCH),
+        Right(GROUP, "incidents/status", ("get", "patch")),
+        Right(GROUP, "playbooks", WATCH),
+        Right(CORE, "pods", (*WATCH, "patch")),
+        Right(NETWORK, "networkpolicies", (*WATCH, "create", "patch")),
+        Right(CORE, "services", READ),
+        Right(CORE, "namespaces", READ),
+        Right(CORE, "nodes", ("get",)),
+        Right(CORE, "serviceaccounts", ("get",)),
+        *_each(APPS, ("deployments", "replicasets", "statefulsets", "daemonsets"), READ),
+        Right(BATCH, "jobs", READ),
+        Right(CORE, "events", ("create", "patch")),
+        Right(AUTHORIZATION, "selfsubjectaccessreviews", ("create",)),
+        # Other policy engines, where they are installed: what they allow is named, never changed.
+        *_each(
+            "policy.networking.k8s.io",
+            ("adminnetworkpolicies", "baselineadminnetworkpolicies", "clusternetworkpolicies"),
+            READ,
+        ),
+        *_each("cilium.io", ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"), READ),
+        *_each("crd.projectcalico.org", ("networkpolicies", "globalnetworkpolicies"), READ),
+    ),
+    own=(
+        Right(COORDINATION, "leases", ("get", "create", "update", "patch")),
+        Right(CORE, "configmaps", ("create",)),  # RBAC cannot confine a create by name
+        Right(CORE, "configmaps", ("get", "update", "patch"), name=ENFORCEMENT),
+        # The probe of NetworkPolicies: two pods and one policy, removed again.
+        Right(CORE, "pods", ("create", "delete")),
+        Right(CORE, "pods/log", ("get",)),
+        Right(NETWORK, "networkpolicies", ("delete",)),
+    ),
+)
+
+BINDINGS = ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
+
+PRESERVE = Tier(
+    "preserve",
+    everywhere=(
+        Right(CORE, "pods/exec", ("get", "create")),  # over WebSocket an exec is a GET
+        Right(CORE, "pods/log", ("get",)),
+        Right(CORE, "events", ("list",)),
+        Right(BATCH, "cronjobs", ("get",)),  # the end of a job's owner chain
+        *_each(RBAC, BINDINGS, READ),
+    ),
+)
+
+ERADICATE = Tier(
+    "eradicate",
+    everywhere=(
+        *_each(RBAC, ("rolebindings", "clusterrolebindings"), (*READ, "patch")),
+        # To take a subject out of a binding the API server wants the role's own rights, or `bind` on it.
+        *_each(RBAC, ("roles", "clusterroles"), (*READ, "bind")),
+        Right(AUTHORIZATION, "subjectaccessreviews", ("create",)),
+        Right(CORE, "secrets", ("get", "list", "patch", "delete")),
+        *_each(APPS, ("deployments", "statefulsets", "daemonsets"), ("patch",)),
+    ),
+)
+
+TIERS = (CONTAIN, PRESERVE, ERADICATE)
+
+_NEEDED = {
+    "quarantine": CONTAIN,
+    "capture": PRESERVE,
+    "revoke": ERADICATE,
+    "rotate": ERADICATE,
+    "replace": ERADICATE,
+}
+
+
+def needed(step: str) -> Tier:
+    """Return the tier that a playbook's step needs, besides `contain`. Raises KeyError for what is no step."""
+    return _NEEDED[step]
+
+
+def lacking(tier: Tier, missing: list[str]) -> str:
+    """Return the sentence for a step that cannot run: what is missing and what grants it."""
+    shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")  # noqa: PLR2004 - a short list
+    return f"the operator lacks rights of tier {tier.name}: {shown}; grant them with `{tier.remedy}`"
