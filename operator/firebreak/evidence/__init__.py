@@ -1,1 +1,1 @@
-"""TODO."""
+"""All contact with the object store: streaming, receipts, seal, custody, verification."""
