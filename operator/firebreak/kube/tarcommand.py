@@ -11,6 +11,8 @@ from posixpath import normpath
 
 PREAMBLE_START = b"firebreak-tar 1\n"
 PREAMBLE_END = b"\n\n"
+MAIN_PROCESS = "/proc/1/cwd"
+"""Where the container's main process works; `/` when the pod shares its process namespace."""
 MAX_PREAMBLE = 64 * 1024
 """Bytes of the preamble: at most a few paths of 4 KiB each."""
 
@@ -19,8 +21,9 @@ export LC_ALL=C
 IFS='
 '
 set -f
-secrets=$1
-shift
+main=$1
+secrets=$2
+shift 2
 printf '%s\n' 'firebreak-tar 1'
 
 # Directories are taken where they really are: ./home would be a mere link where /home links to /usr/home.
@@ -63,7 +66,7 @@ for path do
   elif ! [ -L "$path" ]; then printf '%s\n' "missing $path"
   fi
 done
-if at=$(real /proc/1/cwd); then
+if at=$(real "$main"); then
   case $at in *"$IFS"*) ;; *) printf '%s\n' "cwd $at" ;; esac
   [ "$at" = / ] || take "$at"
 fi
@@ -82,14 +85,16 @@ exec tar -cf - "$@"
 """
 
 
-def tar_command(paths: Sequence[str], excludes: Sequence[str] = ()) -> tuple[str, ...]:
-    """Archive `paths` and the main process's working directory to stdout, without what lies under `excludes`.
+def tar_command(
+    paths: Sequence[str], excludes: Sequence[str] = (), working_directory: str = MAIN_PROCESS
+) -> tuple[str, ...]:
+    """Archive `paths` and the working directory to stdout, without what lies under `excludes`.
 
-    Both are absolute paths in the container; missing ones are named in the preamble. Excluding here only saves
+    All are absolute paths in the container; missing ones are named in the preamble. Excluding here only saves
     bytes: what guarantees it is the TarFilter on our side.
     """
     hidden = absolute(excludes)
-    return ("sh", "-c", SCRIPT, "firebreak", str(len(hidden)), *hidden, *outermost(paths))
+    return ("sh", "-c", SCRIPT, "firebreak", working_directory, str(len(hidden)), *hidden, *outermost(paths))
 
 
 def direct_command(paths: Sequence[str]) -> tuple[str, ...]:
