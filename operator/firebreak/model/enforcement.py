@@ -56,7 +56,7 @@ class Enforcement:
 
 @dataclass(frozen=True)
 class Round:
-    """What one probe pod reports of one round: which kinds of traffic to its peer, and to its own node, went through."""
+    """What one probe pod reports of one round: which traffic to its peer, and to its own node, went through."""
 
     number: int
     new: bool
@@ -148,8 +148,8 @@ def judge(under: Sight, after: Sight, *, at: str, waited: float) -> Enforcement:
         return Enforcement(State.NOT_ENFORCED, at, detail, directions)
     if after.silent:
         detail = (
-            f"the probe went silent under the policy, but did not come back after it was removed ({', '.join(after.silent)}):"
-            " something else may have cut it; run `firebreak preflight` again"
+            f"the probe went silent under the policy and did not come back after it ({', '.join(after.silent)}): "
+            "something else may have cut it; run `firebreak preflight` again"
         )
         return Enforcement(State.UNPROVEN, at, detail, directions)
     detail = "new and established connections, in both directions, were cut by a deny-all policy and came back after it"

@@ -1,0 +1,201 @@
+"""The manifests say what the code relies on: rights, confinement of the pod, samples that are valid."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from firebreak import __version__
+from firebreak.api.incident import IncidentSpec
+from firebreak.api.playbook import STANDARD, PlaybookSpec
+from firebreak.model.tiers import TIERS, Right, Tier
+
+ROOT = Path(__file__).parents[2] / "manifests"
+BASE = ROOT / "base"
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+def every_document() -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in sorted(ROOT.rglob("*.yaml")):
+        for document in documents(path):
+            yield path, document
+
+
+def by_kind(path: Path) -> dict[str, dict[str, Any]]:
+    return {document["kind"]: document for document in documents(path)}
+
+
+def pod_spec() -> dict[str, Any]:
+    return documents(BASE / "deployment.yaml")[0]["spec"]["template"]["spec"]
+
+
+def from_rules(rules: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    return [
+        (group, resource, name, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
+        for verb in rule["verbs"]
+    ]
+
+
+def from_rights(rights: tuple[Right, ...]) -> list[tuple[str, str, str, str]]:
+    return [(right.group, right.resource, right.name, verb) for right in rights for verb in right.verbs]
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+def test_the_manifest_of_a_tier_grants_exactly_what_the_code_says(tier: Tier) -> None:
+    rbac = by_kind(ROOT.parent / tier.manifest / "rbac.yaml")
+    assert sorted(from_rules(rbac["ClusterRole"]["rules"])) == sorted(from_rights(tier.everywhere))
+    assert sorted(from_rules(rbac.get("Role", {"rules": []})["rules"])) == sorted(from_rights(tier.own))
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+def test_a_tier_is_bound_to_the_operator_s_account_only(tier: Tier) -> None:
+    rbac = by_kind(ROOT.parent / tier.manifest / "rbac.yaml")
+    account = documents(BASE / "serviceaccount.yaml")[0]["metadata"]
+    for kind, role in (("ClusterRoleBinding", "ClusterRole"), ("RoleBinding", "Role")):
+        if role not in rbac:
+            continue
+        assert rbac[kind]["roleRef"] == {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": role,
+            "name": f"firebreak-{tier.name}",
+        }
+        assert rbac[kind]["subjects"] == [
+            {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+        ]
+        assert rbac[role]["metadata"]["name"] == f"firebreak-{tier.name}"
+
+
+def test_no_role_outside_the_tiers_gives_the_operator_anything() -> None:
+    with_roles = {path.parent.name for path, document in every_document() if "Role" in document["kind"]}
+    assert with_roles == {"tier-contain", "tier-preserve", "tier-eradicate"}
+
+
+def test_no_rule_has_a_wildcard_and_only_eradicate_names_secrets() -> None:
+    for path, document in every_document():
+        if document["kind"] not in {"Role", "ClusterRole"}:
+            continue
+        granted = from_rules(document["rules"])
+        assert not [part for right in granted for part in right if "*" in part], path
+        secrets = [resource for _, resource, _, _ in granted if resource.split("/")[0] == "secrets"]
+        assert not secrets or path.parent.name == "tier-eradicate"
+
+
+def test_the_namespace_enforces_restricted_pod_security() -> None:
+    labels = documents(BASE / "namespace.yaml")[0]["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_pod_meets_restricted_pod_security_and_writes_to_tmp_only() -> None:
+    spec = pod_spec()
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["runAsGroup"]) == (65532, 65532)
+    assert [set(volume) - {"name"} for volume in spec["volumes"]] == [{"emptyDir"}]
+    for container in spec["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["privileged"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert not [port for port in container["ports"] if "hostPort" in port]
+        assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - the pod's, not ours
+
+
+def test_the_manifests_deploy_this_version_and_name_no_registry() -> None:
+    assert pod_spec()["containers"][0]["image"] == f"firebreak:{__version__}"
+
+
+def test_two_replicas_prefer_different_nodes_and_one_always_stays() -> None:
+    deployment = documents(BASE / "deployment.yaml")[0]
+    budget = documents(BASE / "poddisruptionbudget.yaml")[0]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    term = deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ][0]["podAffinityTerm"]
+    assert deployment["spec"]["replicas"] == 2
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert budget["spec"]["minAvailable"] == 1
+    for selector in (deployment["spec"]["selector"], budget["spec"]["selector"], term["labelSelector"]):
+        assert selector["matchLabels"].items() <= labels.items()
+
+
+def test_store_credentials_come_from_an_optional_secret() -> None:
+    sources = pod_spec()["containers"][0]["envFrom"]
+    assert {"secretRef": {"name": "firebreak-store", "optional": True}} in sources
+
+
+def test_the_standard_playbook_of_the_manifests_is_the_built_in_one() -> None:
+    playbook = documents(ROOT / "playbooks" / "standard.yaml")[0]
+    assert playbook["metadata"]["name"] == "standard"
+    assert PlaybookSpec.model_validate(playbook["spec"]) == STANDARD
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "samples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_sample_is_valid(path: Path) -> None:
+    for document in documents(path):
+        model = {"Incident": IncidentSpec, "Playbook": PlaybookSpec}[document["kind"]]
+        assert document["apiVersion"] == "firebreak.dev/v1alpha1"
+        model.model_validate(document["spec"])
+
+
+def test_the_smallest_incident_has_three_lines_below_its_apiversion() -> None:
+    lines = [line for line in (ROOT / "samples" / "incident.yaml").read_text().splitlines() if line[:1] != "#"]
+    assert len(lines) == 4
+
+
+AUDIT = documents(ROOT / "audit" / "policy.yaml")[0]
+
+
+def audit_level(verb: str, group: str, resource: str, user: str = "eve", groups: tuple[str, ...] = ()) -> str:
+    """The level of a request, as the API server finds it: the first rule that matches."""
+    for rule in AUDIT["rules"]:
+        if (
+            "nonResourceURLs" not in rule
+            and verb in rule.get("verbs", [verb])
+            and user in rule.get("users", [user])
+            and ("userGroups" not in rule or set(groups) & set(rule["userGroups"]))
+            and ("resources" not in rule or any(_covers(entry, group, resource) for entry in rule["resources"]))
+        ):
+            return rule["level"]
+    return "None"
+
+
+def _covers(entry: dict[str, Any], group: str, resource: str) -> bool:
+    wanted = entry.get("resources", ["*"])
+    return entry.get("group", "") == group and any(fnmatch(resource, pattern) for pattern in wanted)
+
+
+@pytest.mark.parametrize("verb", ["get", "list", "create", "update", "patch", "delete"])
+@pytest.mark.parametrize("groups", [(), ("system:nodes",)])
+@pytest.mark.parametrize("resource", ["secrets", "serviceaccounts/token"])
+def test_the_audit_log_knows_every_touch_of_a_secret_and_never_its_value(
+    verb: str, groups: tuple[str, ...], resource: str
+) -> None:
+    assert audit_level(verb, "", resource, groups=groups) == "Metadata"
+
+
+def test_the_audit_log_never_keeps_a_token_that_is_being_reviewed() -> None:
+    assert audit_level("create", "authentication.k8s.io", "tokenreviews") == "Metadata"
+
+
+def test_the_audit_log_keeps_execs_whatever_verb_they_come_with() -> None:
+    assert audit_level("get", "", "pods/exec") == "Request"
+    assert audit_level("create", "", "pods/exec") == "Request"
+
+
+def test_the_audit_log_keeps_bodies_of_writes_and_drops_heartbeats() -> None:
+    assert audit_level("patch", "rbac.authorization.k8s.io", "rolebindings") == "Request"
+    assert audit_level("update", "coordination.k8s.io", "leases") == "None"
+    assert audit_level("get", "", "pods", user="system:kube-scheduler") == "None"
+    assert audit_level("get", "", "pods") == "Metadata"
