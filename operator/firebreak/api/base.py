@@ -33,7 +33,9 @@ def absolute_path(value: str) -> str:
     return value
 
 
-AbsolutePath = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^/[^\x00]*$"), AfterValidator(absolute_path)]
+AbsolutePath = Annotated[
+    str, Field(min_length=1, max_length=1024, pattern=r"^/[^\x00]*$"), AfterValidator(absolute_path)
+]
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 

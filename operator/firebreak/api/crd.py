@@ -123,7 +123,13 @@ def incident_crd() -> Json:
         "subresources": {"status": {}},
         "selectableFields": [{"jsonPath": ".status.phase"}],
         "additionalPrinterColumns": INCIDENT_COLUMNS,
-        "schema": {"openAPIV3Schema": _root("Somebody, or an alert, says: this is compromised.", spec, _without_defaults(structural(IncidentStatus)))},
+        "schema": {
+            "openAPIV3Schema": _root(
+                "Somebody, or an alert, says: this is compromised.",
+                spec,
+                _without_defaults(structural(IncidentStatus)),
+            )
+        },
     }
     return _crd("Incident", "incidents", "Namespaced", ["inc"], version)
 

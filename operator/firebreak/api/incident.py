@@ -133,10 +133,14 @@ class IncidentSpec(Written):
         description="`Respond` runs the playbook, `Preserve` only takes evidence, `Plan` only writes the plan.",
     )
     playbook: ObjectName = Field(default="standard", description="The Playbook to run.")
-    severity: Literal["Low", "Medium", "High", "Critical"] = Field(default="High", description="For people and reports.")
+    severity: Literal["Low", "Medium", "High", "Critical"] = Field(
+        default="High", description="For people and reports."
+    )
     reason: str = Field(default="", max_length=1024, description="Why, in words. Shown to people as text only.")
     source: str = Field(default="", max_length=256, description="Who or what raised it, e.g. `falco`.")
-    state: State = Field(default=State.ACTIVE, description="`Closed` ends the work; the quarantine stays until released.")
+    state: State = Field(
+        default=State.ACTIVE, description="`Closed` ends the work; the quarantine stays until released."
+    )
     verdict: Literal["TruePositive", "FalsePositive", "Exercise"] | None = Field(
         default=None, description="What it turned out to be; required to close."
     )
@@ -214,7 +218,9 @@ class StepReport(Reported):
     attempts: int = Field(default=0, description="How often it was begun.")
     message: str = Field(default="", description="One sentence for people.", max_length=4096)
     changes: dict[str, ChangeReport] = Field(
-        default={}, description="The Changes by id; at most 200 are kept here.", json_schema_extra={"maxProperties": 200}
+        default={},
+        description="The Changes by id; at most 200 are kept here.",
+        json_schema_extra={"maxProperties": 200},
     )
     counts: dict[str, int] = Field(default={}, description="How many Changes are in which state.")
 
@@ -227,7 +233,8 @@ class PodRecord(Reported):
     owner: str = Field(default="", description="Its controller, kind and name.", max_length=320)
     account: str = Field(default="", description="The service account it runs as.", max_length=253)
     containers: dict[str, str] = Field(
-        default={}, description="Container ids at first sight, by container name; a change means lost evidence."
+        default={},
+        description="Container ids at first sight, by container name; a change means lost evidence.",
     )
     gone: bool = Field(default=False, description="Whether the pod has left the API since.")
 
@@ -285,7 +292,9 @@ class IncidentStatus(Reported):
     pods: dict[str, PodRecord] = Field(
         default={}, description="The pods of the incident, by uid.", json_schema_extra={"maxProperties": 500}
     )
-    steps: dict[str, StepReport] = Field(default={}, description="The steps, by name.", json_schema_extra={"maxProperties": 16})
+    steps: dict[str, StepReport] = Field(
+        default={}, description="The steps, by name.", json_schema_extra={"maxProperties": 16}
+    )
     evidence: EvidenceReport | None = Field(default=None, description="What is preserved.")
     timings: Timings = Field(default=Timings(), description="When things happened.")
 

@@ -44,7 +44,10 @@ class Capture(StepOptions):
         description="Paths copied from every container, besides its working directory. Empty: no file copy.",
     )
     max_bytes: int = Field(
-        default=20 * 2**30, ge=1, le=2**40, description="Bound of one artifact in bytes; beyond it is Partial."
+        default=20 * 2**30,
+        ge=1,
+        le=2**40,
+        description="Bound of one artifact in bytes; beyond it is Partial.",
     )
     timeout_seconds: int = Field(default=1800, ge=1, le=86400, description="Bound of one artifact in seconds.")
 
@@ -101,8 +104,7 @@ class Step(Written):
 STEP_NAMES = tuple(Step.model_fields)
 
 PLAYBOOK_RULES = tuple(
-    (f"self.steps.filter(s, has(s.{name})).size() <= 1", f"step {name} stands more than once")
-    for name in STEP_NAMES
+    (f"self.steps.filter(s, has(s.{name})).size() <= 1", f"step {name} stands more than once") for name in STEP_NAMES
 )
 
 

@@ -139,7 +139,11 @@ def holds(change: Change, live: Json | None) -> bool:
     if live is None or (change.target.uid and _uid(live) != change.target.uid):
         return False
     wanted = change.body or {}
-    return includes(live.get("metadata", {}), wanted.get("metadata", {})) if change.metadata_only else includes(live, wanted)
+    return (
+        includes(live.get("metadata", {}), wanted.get("metadata", {}))
+        if change.metadata_only
+        else includes(live, wanted)
+    )
 
 
 def _uid(obj: Json) -> str | None:

@@ -1,0 +1,96 @@
+"""A case: one incident in hand, with its journal and the tools to work on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from firebreak.api.incident import IncidentStatus, PodRecord
+from firebreak.api.playbook import PlaybookSpec, StepOptions
+from firebreak.engine.journal import Journal
+from firebreak.engine.metrics import Metrics
+from firebreak.engine.notices import Notices
+from firebreak.evidence.store import EvidenceStore
+from firebreak.kube.client import Api
+from firebreak.kube.tiers import Tiers
+from firebreak.model.enforcement import Enforcement
+from firebreak.model.incident import Incident
+from firebreak.model.names import IncidentRef
+from firebreak.model.pod import Pod
+from firebreak.model.verdict import Verdict, record
+from firebreak.settings import Settings
+
+
+OptionsT = TypeVar("OptionsT", bound=StepOptions)
+
+
+@dataclass
+class Tools:
+    """What every job may use. `enforcement` is replaced when the cluster was probed anew."""
+
+    api: Api
+    settings: Settings
+    clock: Callable[[], datetime]
+    notices: Notices
+    tiers: Tiers
+    metrics: Metrics = field(default_factory=Metrics)
+    store: EvidenceStore | None = None
+    enforcement: Enforcement = field(default_factory=Enforcement)
+
+
+@dataclass
+class Case:
+    """One incident in the hands of the leader."""
+
+    tools: Tools
+    journal: Journal
+
+    @property
+    def incident(self) -> Incident:
+        """The incident as people wrote it last."""
+        return self.journal.incident
+
+    @property
+    def id(self) -> IncidentRef:
+        """Which incident."""
+        return self.journal.incident.id
+
+    @property
+    def status(self) -> IncidentStatus:
+        """The record, with what is not written yet."""
+        return self.journal.status
+
+    @property
+    def playbook(self) -> PlaybookSpec:
+        """The playbook as it was when the incident started."""
+        return self.journal.playbook
+
+    def options(self, name: str, kind: type[OptionsT]) -> OptionsT:
+        """Return a step's options, the defaults where the playbook does not name the step."""
+        found = self.playbook.options(name)
+        return found if isinstance(found, kind) else kind()
+
+    def claim(self, verdict: Verdict) -> Callable[[IncidentStatus], IncidentStatus]:
+        """Return the edit that records a verdict."""
+        now, generation = self.journal.now(), self.incident.generation
+        return lambda status: record(status, verdict, now=now, generation=generation)
+
+
+def _pinned(pod: Pod) -> PodRecord:
+    """Return what is recorded of a pod at first sight; a container id that changes later means lost evidence."""
+    owner = pod.controller or {}
+    return PodRecord(
+        name=pod.name,
+        node=pod.node,
+        owner=f"{owner['kind']}/{owner['name']}" if owner else "",
+        account=pod.account,
+        containers=pod.container_ids,
+    )
+
+
+def pin(status: IncidentStatus, pods: tuple[Pod, ...]) -> IncidentStatus:
+    """Record pods at first sight; what was pinned then stays, and who is missing now is marked as gone."""
+    there = {pod.uid for pod in pods}
+    kept = {uid: old.model_copy(update={"gone": uid not in there}) for uid, old in status.pods.items()}
+    new = {pod.uid: _pinned(pod) for pod in pods if pod.uid not in kept}
+    return status.model_copy(update={"pods": {**kept, **new}})

@@ -1,0 +1,187 @@
+"""Containment: the first cut at once, on every replica; then what is missing, detaching, and the verdict."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from firebreak.api.incident import ChangeState, IncidentStatus, StepState, Target, Timings
+from firebreak.api.playbook import Quarantine, Replace
+from firebreak.engine.case import Case, Tools, pin
+from firebreak.engine.execute import Result, carry_out, send
+from firebreak.kube import survey
+from firebreak.kube.client import Api
+from firebreak.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
+from firebreak.model.change import Change, Ref
+from firebreak.model.facts import Network
+from firebreak.model.incident import Incident
+from firebreak.model.pod import Pod
+from firebreak.model.record import report, stamp, with_changes, with_step
+from firebreak.model.verdict import CONTAINED, Verdict
+from firebreak.steps import quarantine, suspicion
+from firebreak.steps.replace import known_good
+
+log = structlog.get_logger()
+
+NAME = "quarantine"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The first cut: which pods were answered for, and when the last answer came."""
+
+    pods: tuple[Pod, ...]
+    at: str
+
+
+async def cut(tools: Tools, incident: Incident) -> Cut:
+    """Send the two calls that contain a named pod, at the same time, before anything is read or written.
+
+    Idempotent: every replica may do it. No pod in the answer: it is not there, or another one has its name.
+    """
+    began = time.monotonic()
+    pod = await _label_and_deny(tools.api, incident)
+    seconds = time.monotonic() - began
+    tools.metrics.contain_seconds.observe(seconds)
+    log.info("first cut", incident=str(incident.id), pod=pod.name if pod else None, seconds=round(seconds, 4))
+    return Cut((pod,) if pod else (), stamp(tools.clock()))
+
+
+async def _label_and_deny(api: Api, incident: Incident) -> Pod | None:
+    assert incident.spec.target  # noqa: S101 - mode Respond has a target
+    pod = Ref("Pod", incident.spec.target.pod or "", incident.id.namespace, incident.spec.pod_uid)
+    label, policy = quarantine.first_cut(incident.id, pod)
+    labelled, applied = await asyncio.gather(send(api, label), send(api, policy), return_exceptions=True)
+    if isinstance(applied, BaseException) and not isinstance(applied, AlreadyExists):
+        raise applied
+    if isinstance(labelled, NotFound | Conflict):
+        return None
+    if isinstance(labelled, BaseException):
+        raise labelled
+    return Pod(labelled) if labelled else None
+
+
+async def pods_to_cut(
+    api: Api, incident: Incident, target: Target, status: IncidentStatus, cure: dict[str, str]
+) -> tuple[Pod, ...]:
+    """Return the pods that belong under quarantine now: no namesake of a pinned pod, and not the cure."""
+    pods = await survey.target_pods(api, incident.id, target)
+    if target.pod:
+        pinned_uids = {incident.spec.pod_uid} if incident.spec.pod_uid else set(status.pods)
+        return tuple(p for p in pods if not pinned_uids or p.uid in pinned_uids)
+    return tuple(p for p in pods if p.uid in status.pods or not (p.finished or known_good(p, cure)))
+
+
+async def follow(tools: Tools, incident: Incident) -> None:
+    """Contain as a replica that does not lead: the same cut, no word in the status."""
+    target = incident.spec.target
+    if target is None:
+        return
+    if target.pod:
+        await cut(tools, incident)
+        return
+    api = tools.api
+    pods = await pods_to_cut(api, incident, target, incident.status, {})
+    await _send_all(api, quarantine.plan(await survey.network(api, incident.id, pods), detach=False))
+
+
+async def contain(case: Case, recorded: Callable[[], None]) -> None:
+    """Cut, record, detach, judge. Repeating it is harmless: it does what is missing, which is nothing when all holds.
+
+    `recorded` is called as soon as the first cut is on record: capture may begin while this goes on.
+    """
+    target = case.incident.spec.target
+    assert target  # noqa: S101 - mode Respond has a target
+    if not case.status.timings.cut_at:
+        record_cut(case, await _cut_all(case, target))
+    recorded()
+    pods = await _pods(case, target)
+    case.journal.note(lambda s: pin(s, pods))
+    facts = await survey.network(case.tools.api, case.id, pods)
+    detach = bool(target.pod) and case.options(NAME, Quarantine).detach == "Auto"
+    changes = tuple(quarantine.plan(facts, detach=detach))
+    if changes:
+        await case.journal.write(
+            lambda s: with_changes(s, NAME, {c.id: report(c, ChangeState.INTENDED) for c in changes})
+        )
+        results = await _send_all(case.tools.api, changes)
+        case.journal.note(
+            lambda s: with_changes(s, NAME, {r.change.id: report(r.change, r.state, r.message) for r in results})
+        )
+        pods = await _pods(case, target)
+        facts = await survey.network(case.tools.api, case.id, pods)
+    await _conclude(case, facts)
+
+
+async def _cut_all(case: Case, target: Target) -> Cut:
+    """The first cut of a target that is more than one named pod."""
+    if target.pod:
+        return await cut(case.tools, case.incident)
+    pods = await _pods(case, target)
+    await _send_all(case.tools.api, quarantine.plan(Network(case.id, pods), detach=False))
+    return Cut(pods, case.journal.now())
+
+
+def record_cut(case: Case, first: Cut) -> None:
+    """Put the first cut on record, in memory; the next write carries it."""
+    changes = [quarantine.deny_all(case.id), *(quarantine.label(case.id, pod.ref) for pod in first.pods)]
+    case.journal.note(
+        lambda s: pin(s, first.pods),
+        lambda s: with_step(s, NAME, state=StepState.RUNNING, started_at=first.at, attempts=1),
+        lambda s: with_changes(s, NAME, {c.id: report(c, ChangeState.DONE) for c in changes}),
+        lambda s: _timed(s, cut_at=first.at),
+    )
+
+
+async def _pods(case: Case, target: Target) -> tuple[Pod, ...]:
+    cure = case.options("replace", Replace).images
+    return await pods_to_cut(case.tools.api, case.incident, target, case.status, cure)
+
+
+async def _send_all(api: Api, changes: Iterable[Change]) -> list[Result]:
+    """Carry out Changes at the same time; one that fails does not hold up the others."""
+    listed = list(changes)
+    answers = await asyncio.gather(*(carry_out(api, c) for c in listed), return_exceptions=True)
+    results = []
+    for change, answer in zip(listed, answers, strict=True):
+        if isinstance(answer, ApiError):
+            results.append(Result(change, ChangeState.FAILED, answer.message))
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            results.append(answer)
+    return results
+
+
+async def _conclude(case: Case, facts: Network) -> None:
+    verdict = _gone(case, facts) or quarantine.judge(facts, case.tools.enforcement)
+    near = await survey.neighbours(case.tools.api, [p.node for p in facts.pods if any(suspicion.escapes(p))])
+    now = case.journal.now()
+    cut_off = [pod.name for pod in facts.pods if case.id.label in pod.labels]
+    state = StepState.RUNNING if verdict.reason in {"TargetNotFound", "NotCut"} else StepState.DONE
+    first = verdict.holds and not case.status.timings.contained_at
+    await case.journal.write(
+        case.claim(verdict),
+        case.claim(suspicion.node(facts.pods, near)),
+        lambda s: with_step(
+            s, NAME, state=state, message=verdict.message, finished_at=now if state is StepState.DONE else None
+        ),
+        lambda s: s.model_copy(update={"held": sorted(cut_off)[:500]}),
+        lambda s: _timed(s, contained_at=now) if first else s,
+    )
+
+
+def _gone(case: Case, facts: Network) -> Verdict | None:
+    """All pods that were cut have left the API: whether their processes ended cannot be known from here."""
+    if facts.pods or not case.status.pods:
+        return None
+    names = ", ".join(record.name for record in case.status.pods.values())
+    words = f"{names} left the API; a forced deletion leaves processes running: look at the node"
+    return Verdict(CONTAINED, "Unknown", "TargetGone", words)
+
+
+def _timed(status: IncidentStatus, **moments: str) -> IncidentStatus:
+    timings: Timings = status.timings.model_copy(update=moments)
+    return status.model_copy(update={"timings": timings})

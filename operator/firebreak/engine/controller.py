@@ -1,0 +1,250 @@
+"""The controller: takes hints from the watch, asks the planner what may run, and keeps every incident moving."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from firebreak.api.base import Json
+from firebreak.api.incident import Mode, Phase, PlaybookSnapshot
+from firebreak.api.playbook import PlaybookSpec
+from firebreak.engine import arrivals, capture, containment, planning, stage
+from firebreak.engine.case import Case, Tools
+from firebreak.engine.jobs import Jobs, Key
+from firebreak.engine.journal import Journal, SupersededError, report_invalid
+from firebreak.engine.playbooks import fetch
+from firebreak.engine.stages import STAGES, Stage
+from firebreak.kube.errors import NotFound
+from firebreak.model.incident import BadSpecError, Incident, identify, read
+from firebreak.model.plan import PLAN_STEP, ready
+
+log = structlog.get_logger()
+
+FOLLOW, OPEN, CLOSE = "follow", "open", "close"
+Handler = Callable[[Case], Awaitable[float | None]]
+
+
+class Controller:
+    """All incidents in hand. `seen` and `lead` never block; the work is done by jobs."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+        self.leading = False
+        self._latest: dict[str, Json] = {}
+        self._cases: dict[str, Case] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._dropping: set[asyncio.Task[None]] = set()
+        self.jobs = Jobs(self._run, {"capture": tools.settings.captures})
+        self._handlers: Mapping[str, Handler] = {
+            "quarantine": self._quarantine,
+            "capture": capture.run,
+            PLAN_STEP: planning.run,
+            CLOSE: self._close,
+            OPEN: self._nothing,
+            **{each.name: _stage_handler(each) for each in STAGES},
+        }
+
+    def seen(self, raw: Json, *, deleted: bool) -> None:
+        """Take a hint from the watch. A deleted incident lifts nothing; a closed one leaves the watch as deleted."""
+        uid = identify(raw).uid
+        if deleted:
+            self._forget(uid)
+            return
+        self._latest[uid] = raw
+        self.wake(uid)
+
+    def lead(self, leading: bool) -> None:  # noqa: FBT001 - the Lease's callback
+        """Begin or stop to do what must happen once."""
+        self.leading = leading
+        self.tools.metrics.leader.set(leading)
+        if not leading:
+            self._cases.clear()
+            for watch in self._watches.values():
+                watch.cancel()
+            self._watches.clear()
+        for uid in list(self._latest):
+            self.wake(uid)
+
+    def wake(self, uid: str) -> None:
+        """Make everything that may run for an incident run."""
+        raw = self._latest.get(uid)
+        if raw is None:
+            return
+        self.tools.metrics.incidents.set(len(self._latest))
+        self.tools.metrics.jobs.set(len(self.jobs))
+        for name in self._due(uid, raw):
+            self.jobs.wake(Key(uid, name))
+
+    def _due(self, uid: str, raw: Json) -> tuple[str, ...]:
+        try:
+            incident = read(raw)
+        except BadSpecError as error:
+            log.warning("incident cannot be understood", incident=str(identify(raw)), error=str(error))
+            return (OPEN,) if self.leading else ()
+        if not self.leading:
+            return (FOLLOW,) if self._uncut(incident) else ()
+        case = self._cases.get(uid)
+        if case:
+            case.journal.refresh(incident)
+        if incident.closed:
+            return (CLOSE,)
+        if case is None:  # the cut waits for nothing, not even for the playbook
+            return ("quarantine",) if incident.spec.mode is Mode.RESPOND else (OPEN,)
+        return ready(incident.spec, case.status, case.playbook)
+
+    @staticmethod
+    def _uncut(incident: Incident) -> bool:
+        return incident.spec.mode is Mode.RESPOND and not incident.closed and not incident.status.timings.cut_at
+
+    async def resync(self, every: float) -> None:
+        """Look at every open incident again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(every)
+            for uid in list(self._latest):
+                self.wake(uid)
+
+    async def close(self) -> None:
+        """End all jobs. What they did is in the status and the store; the next leader continues."""
+        await self.jobs.close()
+        for watch in self._watches.values():
+            watch.cancel()
+
+    def _forget(self, uid: str) -> None:
+        raw = self._latest.pop(uid, None)
+        self._cases.pop(uid, None)
+        self._opening.pop(uid, None)
+        if watch := self._watches.pop(uid, None):
+            watch.cancel()
+        if raw is not None:
+            log.info("incident left the watch; its quarantine stays", incident=str(identify(raw)))
+            task = asyncio.create_task(self.jobs.drop(uid))
+            self._dropping.add(task)
+            task.add_done_callback(self._dropping.discard)
+
+    async def _run(self, key: Key) -> float | None:
+        """Do one job once."""
+        raw = self._latest.get(key.uid)
+        if raw is None:
+            return None
+        if key.step == FOLLOW:
+            return await self._follow(raw)
+        if not self.leading:
+            return None
+        started = time.monotonic()
+        result = "error"
+        try:
+            again = await self._lead_job(key, raw)
+            result = "again" if again is not None else "settled"
+        except NotFound as error:
+            log.info("incident or kind is gone", incident=key.uid, step=key.step, error=str(error))
+            again = None
+        except BadSpecError as error:
+            await report_invalid(self.tools.api, raw, str(error), self.tools.clock())
+            again = None
+        except SupersededError as error:
+            log.warning("stepping back", incident=key.uid, step=key.step, reason=str(error))
+            self._cases.pop(key.uid, None)
+            again = 1.0
+        finally:
+            self.tools.metrics.step_seconds.labels(key.step).observe(time.monotonic() - started)
+            self.tools.metrics.step_results.labels(key.step, result).inc()
+        if again is None and key.step != CLOSE:
+            self._wake_others(key)
+        return again
+
+    def _wake_others(self, key: Key) -> None:
+        """What this job did may have made other steps possible."""
+        case, raw = self._cases.get(key.uid), self._latest.get(key.uid)
+        if case is None or raw is None:
+            return
+        for name in self._due(key.uid, raw):
+            if name not in {key.step, "quarantine"}:
+                self.jobs.wake(Key(key.uid, name))
+
+    async def _lead_job(self, key: Key, raw: Json) -> float | None:
+        incident = read(raw)
+        if key.step == "quarantine" and key.uid not in self._cases and self._fast(incident):
+            cut = await containment.cut(self.tools, incident)
+            case = await self._case(key.uid, raw)
+            containment.record_cut(case, cut)
+        case = await self._case(key.uid, raw)
+        if key.step not in {*self._due(key.uid, raw), OPEN}:
+            return None  # settled meanwhile
+        return await self._handlers[key.step](case)
+
+    @staticmethod
+    def _fast(incident: Incident) -> bool:
+        target = incident.spec.target
+        return bool(target and target.pod and not incident.status.timings.cut_at)
+
+    async def _follow(self, raw: Json) -> float | None:
+        """Leave the leader a moment, look, and contain if nobody has."""
+        await asyncio.sleep(self.tools.settings.follower_seconds)
+        incident = read(self._latest.get(raw["metadata"]["uid"], raw))
+        if self.leading or not self._uncut(incident):
+            return None
+        fresh = read(await self.tools.api.get(incident.ref))
+        if self._uncut(fresh):
+            await containment.follow(self.tools, fresh)
+            return 5.0  # until the leader has it on record
+        return None
+
+    async def _case(self, uid: str, raw: Json) -> Case:
+        """Return the case, opened from what the API server has: never from memory, never from an old event."""
+        async with self._opening.setdefault(uid, asyncio.Lock()):
+            if case := self._cases.get(uid):
+                return case
+            incident = read(await self.tools.api.get(read(raw).ref))
+            playbook, snapshot, problem = await self._playbook(incident)
+            journal = Journal(self.tools.api, incident, playbook, self.tools.clock, self.tools.notices)
+            journal.problem = problem
+            now = journal.now()
+            if not incident.status.timings.seen_at:
+                journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": now})}))
+            if snapshot:
+                journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
+            case = self._cases[uid] = Case(self.tools, journal)
+            self._watch_later(case)
+            return case
+
+    async def _playbook(self, incident: Incident) -> tuple[PlaybookSpec, PlaybookSnapshot | None, str]:
+        """The snapshot of the start, unless people named another playbook since."""
+        taken = incident.status.playbook
+        if taken and taken.name == incident.spec.playbook:
+            return taken.spec, None, ""
+        return await fetch(self.tools.api, incident.spec.playbook)
+
+    def _watch_later(self, case: Case) -> None:
+        incident = case.incident
+        target, uid = incident.spec.target, case.id.uid
+        if target and arrivals.grows(target) and incident.spec.mode is Mode.RESPOND and uid not in self._watches:
+            self._watches[uid] = asyncio.create_task(
+                arrivals.watch(
+                    self.tools.api, case.id.namespace, target, lambda: self.jobs.wake(Key(uid, "quarantine"))
+                )
+            )
+
+    async def _quarantine(self, case: Case) -> None:
+        await containment.contain(case, lambda: self._wake_others(Key(case.id.uid, "quarantine")))
+
+    async def _close(self, case: Case) -> None:
+        """The last word. The quarantine stays until somebody with the right to lifts it."""
+        await self.jobs.drop_others(Key(case.id.uid, CLOSE))
+        now = case.journal.now()
+        await case.journal.write(
+            lambda s: s.model_copy(
+                update={"phase": Phase.CLOSED, "timings": s.timings.model_copy(update={"closed_at": now})}
+            )
+        )
+
+    async def _nothing(self, case: Case) -> None:
+        await case.journal.write()
+
+
+def _stage_handler(each: Stage) -> Handler:
+    async def handle(case: Case) -> float | None:
+        return await stage.run(case, each)
+
+    return handle

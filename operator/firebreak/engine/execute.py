@@ -1,0 +1,68 @@
+"""Carrying out one Change: send it, read the world back, say honestly what became of it."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from firebreak.api.base import Json
+from firebreak.api.incident import ChangeState
+from firebreak.kube.client import Api
+from firebreak.kube.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from firebreak.model.change import Change, Generated, Verb, holds
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a Change."""
+
+    change: Change
+    state: ChangeState
+    message: str = ""
+
+
+async def send(api: Api, change: Change) -> Json | None:
+    """Send a Change once and return the answer; None where there is none. Raises `ApiError`."""
+    match change.verb:
+        case Verb.CREATE:
+            return await api.create(change.target.kind, change.target.namespace, materialize(change.body))
+        case Verb.PATCH:
+            return await api.patch(change.target, materialize(change.body), metadata_only=change.metadata_only)
+        case Verb.DELETE:
+            await api.delete(change.target)
+            return None
+
+
+async def carry_out(api: Api, change: Change) -> Result:
+    """Send a Change and verify it. Raises `Conflict` (plan again) and `Unavailable` (try again later)."""
+    try:
+        await send(api, change)
+    except AlreadyExists:
+        pass  # an earlier try of ours, or somebody else's object: reading it back tells
+    except NotFound:
+        if change.verb is not Verb.DELETE:
+            return Result(change, ChangeState.FAILED, "it is not there any more")
+    except (Forbidden, Invalid) as error:
+        return Result(change, ChangeState.FAILED, error.message)
+    return await verify(api, change)
+
+
+async def verify(api: Api, change: Change) -> Result:
+    """Read the world back: a Change is done when the world is as it wants it, whoever made it so."""
+    try:
+        live: Json | None = await api.get(change.target, metadata_only=change.metadata_only)
+    except NotFound:
+        live = None
+    if holds(change, live):
+        return Result(change, ChangeState.DONE)
+    return Result(change, ChangeState.FAILED, "accepted, but read back otherwise: a webhook or controller changed it")
+
+
+def materialize(body: Any) -> Any:
+    """Return a body with every `Generated` made a fresh secret value. The value exists in the request only."""
+    if isinstance(body, Generated):
+        return "".join(secrets.choice(body.alphabet) for _ in range(body.length))
+    if isinstance(body, dict):
+        return {key: materialize(value) for key, value in body.items()}
+    if isinstance(body, list):
+        return [materialize(value) for value in body]
+    return body

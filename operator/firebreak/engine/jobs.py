@@ -1,0 +1,102 @@
+"""Jobs by key: level-triggered, one at a time for each key, bounded by kind, retried with a growing pause.
+
+A key is (incident's uid, step). Waking a job that runs makes it run once more afterwards; waking one that pauses ends
+the pause. So events may come twice, late or out of order: a job looks at the world, not at the event.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+log = structlog.get_logger()
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between tries of a job that fails
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a job is about."""
+
+    uid: str
+    step: str
+
+
+@dataclass
+class _Job:
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class Jobs:
+    """The running jobs. `run` does one job once and returns in how many seconds to do it again, or None."""
+
+    def __init__(self, run: Callable[[Key], Awaitable[float | None]], limits: Mapping[str, int] | None = None) -> None:
+        self._run = run
+        self._slots = {step: asyncio.Semaphore(n) for step, n in (limits or {}).items()}
+        self._jobs: dict[Key, _Job] = {}
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def wake(self, key: Key) -> None:
+        """Make the job run, soon and at least once after this call."""
+        job = self._jobs.get(key)
+        if job is None:
+            job = self._jobs[key] = _Job()
+            job.woken.set()
+            job.task = asyncio.create_task(self._keep(key, job), name=f"{key.step} {key.uid}")
+        job.woken.set()
+
+    async def drop(self, uid: str) -> None:
+        """End all jobs of an incident."""
+        await self._end([key for key in self._jobs if key.uid == uid])
+
+    async def drop_others(self, keep: Key) -> None:
+        """End all other jobs of the key's incident."""
+        await self._end([key for key in self._jobs if key.uid == keep.uid and key != keep])
+
+    async def close(self) -> None:
+        """End all jobs."""
+        await self._end(list(self._jobs))
+
+    async def _end(self, keys: list[Key]) -> None:
+        tasks = [job.task for key in keys if (job := self._jobs.pop(key, None)) and job.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self, key: Key, job: _Job) -> None:
+        """Run until the job is settled and nobody woke it meanwhile."""
+        failures = 0
+        while job.woken.is_set():
+            job.woken.clear()
+            try:
+                pause = await self._bounded(key)
+                failures = 0
+            except Exception:  # one incident's bug must not end the others; it is logged, counted and tried again
+                failures += 1
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+                log.exception("job failed", incident=key.uid, step=key.step, failures=failures, next_try_in=pause)
+            if pause is not None:
+                await _wait(job.woken, pause)
+        if self._jobs.get(key) is job:
+            del self._jobs[key]
+
+    async def _bounded(self, key: Key) -> float | None:
+        slots = self._slots.get(key.step)
+        if slots is None:
+            return await self._run(key)
+        async with slots:
+            return await self._run(key)
+
+
+async def _wait(woken: asyncio.Event, seconds: float) -> None:
+    """Pause, or less when woken; either way the job runs again."""
+    try:
+        async with asyncio.timeout(seconds):
+            await woken.wait()
+    except TimeoutError:
+        woken.set()

@@ -1,0 +1,128 @@
+"""The journal of one incident: its status is the only state, and this is the only place that writes it."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Literal
+
+import structlog
+
+from firebreak.api.base import Json
+from firebreak.api.incident import IncidentStatus, Phase
+from firebreak.api.playbook import PlaybookSpec
+from firebreak.engine.notices import Notices
+from firebreak.kube.client import Api
+from firebreak.kube.errors import Conflict
+from firebreak.model.change import Ref
+from firebreak.model.incident import Incident, read, read_status
+from firebreak.model.plan import steps_of
+from firebreak.model.record import difference, dump, stamp
+from firebreak.model.verdict import READY, RECONCILING, STALLED, Verdict, conclude, record
+
+log = structlog.get_logger()
+
+Edit = Callable[[IncidentStatus], IncidentStatus]
+Clock = Callable[[], datetime]
+
+
+INVALID: Final[tuple[tuple[str, Literal["True", "False"]], ...]] = (
+    (STALLED, "True"),
+    (READY, "False"),
+    (RECONCILING, "False"),
+)
+
+
+class SupersededError(Exception):
+    """Somebody else writes this incident's status, or it was closed: stop, and read the world again."""
+
+
+class Journal:
+    """Edits are applied in memory at once and written together; several edits may share one write."""
+
+    def __init__(self, api: Api, incident: Incident, playbook: PlaybookSpec, clock: Clock, notices: Notices) -> None:
+        self.incident = incident
+        self.playbook = playbook
+        self.status = incident.status
+        self.problem = ""  # what keeps the whole incident from going on, in words
+        self.clock = clock
+        self._api = api
+        self._notices = notices
+        self._written = dump(incident.status)
+        self._version = incident.resource_version
+        self._lock = asyncio.Lock()
+
+    def now(self) -> str:
+        """The time, as it stands in records."""
+        return stamp(self.clock())
+
+    def note(self, *edits: Edit) -> None:
+        """Apply edits in memory; the next write carries them."""
+        for edit in edits:
+            self.status = edit(self.status)
+
+    def refresh(self, incident: Incident) -> None:
+        """Take over what people wrote. The status stays ours."""
+        self.incident = incident
+
+    async def write(self, *edits: Edit) -> None:
+        """Apply edits and write the status. Raises `NotFound` when the incident was deleted."""
+        self.note(*edits)
+        async with self._lock:
+            await self._flush(guarded=False)
+
+    async def intend(self, *edits: Edit) -> None:
+        """Write before acting, only if nobody else wrote since. Raises `SupersededError`."""
+        self.note(*edits)
+        async with self._lock:
+            try:
+                await self._flush(guarded=True)
+            except Conflict:
+                await self._reread()
+                await self._flush(guarded=True)
+
+    async def _reread(self) -> None:
+        """People may edit spec and metadata at any time; somebody else's status means that we must stop."""
+        raw = await self._api.get(self.incident.ref)
+        if dump(read_status(raw)) != self._written:
+            raise SupersededError(f"the status of incident {self.incident.id} was written by somebody else")
+        self.incident = read(raw)
+        if self.incident.closed:
+            raise SupersededError(f"incident {self.incident.id} was closed")
+        self._version = self.incident.resource_version
+
+    async def _flush(self, *, guarded: bool) -> None:
+        incident = self.incident
+        self.status = conclude(
+            incident.id,
+            incident.spec,
+            self.status,
+            steps_of(incident.spec, self.playbook),
+            problem=self.problem,
+            now=self.now(),
+            generation=incident.generation,
+        )
+        before, after = self._written, dump(self.status)
+        patch = difference(before, after)
+        if not patch:
+            return
+        body = {"status": patch}
+        if guarded:
+            body["metadata"] = {"resourceVersion": self._version}
+        answer = await self._api.patch(incident.ref, body, subresource="status")
+        self._version = answer["metadata"]["resourceVersion"]
+        self._written = after
+        await self._notices.announce(incident, before, after)
+
+
+async def report_invalid(api: Api, raw: Json, problem: str, moment: datetime) -> None:
+    """Say in the status of an incident that its spec cannot be understood. Nothing else of it is touched."""
+    now = stamp(moment)
+    ref = Ref("Incident", raw["metadata"]["name"], raw["metadata"]["namespace"], raw["metadata"]["uid"])
+    generation = int(raw["metadata"].get("generation", 1))
+    words = f"the spec cannot be carried out: {problem}. Correct it and apply it again"
+    before = read_status(raw)
+    after = before.model_copy(update={"phase": Phase.STALLED, "message": words, "observed_generation": generation})
+    for kind, status in INVALID:
+        after = record(after, Verdict(kind, status, "InvalidSpec", words), now=now, generation=generation)
+    if patch := difference(dump(before), dump(after)):
+        await api.patch(ref, {"status": patch}, subresource="status")

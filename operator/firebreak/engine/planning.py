@@ -1,0 +1,53 @@
+"""Mode Plan: what would be done, each Change with reason and risk. Nothing is touched but the incident's own status."""
+
+from firebreak.api.incident import ChangeState, StepState
+from firebreak.api.playbook import Capture, Quarantine
+from firebreak.engine.case import Case, pin
+from firebreak.engine.journal import Journal
+from firebreak.engine.stage import gate
+from firebreak.engine.stages import STAGES
+from firebreak.kube import survey
+from firebreak.model.change import Change
+from firebreak.model.pod import Pod
+from firebreak.model.record import report, with_changes, with_step
+from firebreak.steps import capture, quarantine
+
+
+async def run(case: Case) -> None:
+    """Write the plan into the status."""
+    target = case.incident.spec.target
+    pods = await survey.target_pods(case.tools.api, case.id, target) if target else ()
+    trial = _trial(case, pods)
+    facts = await survey.network(case.tools.api, case.id, pods)
+    detach = bool(target and target.pod) and case.options("quarantine", Quarantine).detach == "Auto"
+    plans: dict[str, tuple[Change, ...]] = {"quarantine": tuple(quarantine.plan(facts, detach=detach))}
+    named = {step.name for step in case.playbook.steps}
+    for stage in STAGES:
+        if stage.name in named:
+            plans[stage.name] = await stage.plan(trial)
+    wanted = capture.plan(pods, files=bool(case.options("capture", Capture).paths))
+    words = (
+        f"{sum(1 for _ in wanted)} artifacts of {len(pods)} pods would be preserved" if target else "no target is named"
+    )
+    case.journal.note(lambda s: with_step(s, "capture", state=StepState.PENDING, message=words))
+    for name, changes in plans.items():
+        _note(case, name, changes)
+    await case.journal.write()
+
+
+def _trial(case: Case, pods: tuple[Pod, ...]) -> Case:
+    """A copy of the case that has the pods on record as if it had begun; it is never written."""
+    journal = Journal(case.tools.api, case.incident, case.playbook, case.tools.clock, case.tools.notices)
+    journal.note(lambda s: pin(s, pods))
+    return Case(case.tools, journal)
+
+
+def _note(case: Case, name: str, changes: tuple[Change, ...]) -> None:
+    approval = case.playbook.approval_of(name)
+    reports = {c.id: report(c, gate(c, approval), c.refusal or "") for c in changes}
+    waiting = sum(1 for r in reports.values() if r.state is ChangeState.WAITING)
+    words = f"{len(changes)} Changes planned, {waiting} of them would wait for a person"
+    case.journal.note(
+        lambda s: with_step(s, name, state=StepState.PENDING, message=words, changes={}),
+        lambda s: with_changes(s, name, reports),
+    )

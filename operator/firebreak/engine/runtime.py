@@ -1,0 +1,155 @@
+"""The running operator: connections opened, parts joined, background work kept alive, all of it ended in order."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import structlog
+from aiohttp import web
+from kubernetes.aio.client.configuration import Configuration
+
+from firebreak.api.base import Json
+from firebreak.engine import health
+from firebreak.engine.case import Tools
+from firebreak.engine.controller import Controller
+from firebreak.engine.leadership import Leadership
+from firebreak.engine.notices import Notices
+from firebreak.evidence.store import EvidenceStore
+from firebreak.kube import probe
+from firebreak.kube.client import Api, load_configuration
+from firebreak.kube.errors import ApiError
+from firebreak.kube.tiers import Tiers
+from firebreak.model.enforcement import Enforcement, State
+from firebreak.settings import Settings
+
+log = structlog.get_logger()
+
+PROBE_TIMEOUT = 90.0  # seconds
+REREAD = 30.0  # seconds between looks at the record of enforcement, which `firebreak preflight` may renew
+
+
+def now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def open_store(settings: Settings) -> EvidenceStore | None:
+    """Open the evidence store that the settings name. Raises the store's ValueError when they are wrong."""
+    if not settings.store:
+        return None
+    options = {name: secret.get_secret_value() for name, secret in settings.store_options.items()}
+    return EvidenceStore.open(settings.store, options)
+
+
+class Runtime:
+    """Everything that runs beside the watch."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+        self.controller = Controller(tools)
+        settings = tools.settings
+        self._leadership = Leadership(
+            tools.api, settings.namespace, settings.pod, settings.lease_seconds, tools.clock, self._led
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watching = False
+        self._server: web.AppRunner | None = None
+
+    @classmethod
+    async def start(cls, settings: Settings) -> Self:
+        """Connect, open the store, and begin. What cannot work says so before any incident comes."""
+        api = await Api.connect(settings.kubeconfig)
+        tools = Tools(
+            api=api,
+            settings=settings,
+            clock=now,
+            notices=Notices(api, now, settings.pod),
+            tiers=Tiers(api),
+            store=open_store(settings),
+        )
+        return cls(tools)
+
+    async def __aenter__(self) -> Self:
+        self._server = await health.serve(self.tools.settings.port, self.tools.metrics, lambda: self._watching)
+        self._keep(self._enforcement())
+        self._keep(self._leadership.run())
+        self._keep(self.controller.resync(self.tools.settings.resync_seconds))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drain()
+        if self._server:
+            await self._server.cleanup()
+        await self.tools.api.session.close()
+
+    async def configuration(self) -> Configuration:
+        """Return fresh credentials for the watch."""
+        self._watching = True
+        return await load_configuration(self.tools.settings.kubeconfig, None)
+
+    def seen(self, raw: Json, *, deleted: bool) -> None:
+        """Take a hint from the watch."""
+        self.controller.seen(raw, deleted=deleted)
+
+    async def drain(self) -> None:
+        """End the work; what was begun is on record and is continued by the next leader."""
+        await self.controller.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("background work ended", error=repr(error))
+
+    def _led(self, leading: bool) -> None:  # noqa: FBT001 - the Lease's callback
+        self.controller.lead(leading)
+        if leading and self.tools.settings.probe:
+            self._keep(self._prove())
+
+    async def _enforcement(self) -> None:
+        """Keep the record of enforcement fresh in memory."""
+        while True:
+            with contextlib.suppress(ApiError):
+                self.tools.enforcement = await probe.load(self.tools.api, self.tools.settings.namespace)
+            await asyncio.sleep(REREAD)
+
+    async def _prove(self) -> None:
+        """Prove enforcement once, unless a fresh proof is on record."""
+        settings = self.tools.settings
+        try:
+            known = await probe.load(self.tools.api, settings.namespace)
+            if not _stale(known, self.tools.clock(), settings.proof_hours):
+                return
+            if not settings.image:
+                log.warning("enforcement unproven: no image for the probe; set FIREBREAK_IMAGE or run preflight")
+                return
+            proof = await probe.prove_enforcement(
+                self.tools.api, namespace=settings.namespace, image=settings.image, timeout=PROBE_TIMEOUT
+            )
+            await probe.save(self.tools.api, settings.namespace, proof)
+        except ApiError as error:
+            log.warning("enforcement not probed", error=str(error))
+            return
+        self.tools.enforcement = proof
+        log.info("enforcement probed", state=proof.state, detail=proof.detail)
+        self.controller.lead(self.controller.leading)
+
+
+def _stale(known: Enforcement, moment: datetime, hours: float) -> bool:
+    """Whether a proof is missing or too old. A cluster that was seen not to enforce is tried again at every start."""
+    if known.state is not State.PROVEN:
+        return True
+    try:
+        return moment - datetime.fromisoformat(known.at) > timedelta(hours=hours)
+    except ValueError:
+        return True

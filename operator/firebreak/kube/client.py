@@ -1,0 +1,284 @@
+"""A thin client: raw JSON over aiohttp, in the few verbs that Firebreak uses.
+
+The official client's model objects cost several times the request itself, and containment is measured in milliseconds;
+its configuration loader (kubeconfig, exec plugins, in-cluster tokens) is used as it is.
+"""
+
+import json
+import os
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client.configuration import Configuration
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from firebreak.api.base import Json
+from firebreak.kube.errors import Forbidden, Unavailable, error_from
+from firebreak.model.change import Ref, collection
+
+MERGE_PATCH = "application/merge-patch+json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+REQUEST_TIMEOUT = 15.0  # seconds for one try
+RETRY_BUDGET = 30.0  # seconds for all tries of one call
+TOKEN_AGE = 60.0  # seconds until a mounted token is read again; kubelet replaces it long before it expires
+UNAUTHORIZED = 401
+TOO_LONG_LINE = 2**24  # bytes of one watch event; an object in etcd has at most 1.5 MiB
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long and how often one call is tried, in seconds."""
+
+    timeout: float = REQUEST_TIMEOUT
+    budget: float = RETRY_BUDGET
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def _pause(state: RetryCallState) -> float:
+    """Wait as long as the server asks for, else a random, growing while."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, Unavailable) else None
+    return asked if asked is not None else _BACKOFF(state)
+
+
+_BACKOFF = wait_random_exponential(multiplier=0.1, max=5)
+
+
+class Api:
+    """One connection pool to the API server. Open with `async with await Api.connect()`."""
+
+    def __init__(
+        self, configuration: Configuration, limits: Limits = DEFAULT_LIMITS, kubeconfig: str | None = None
+    ) -> None:
+        self.base: str = configuration.host.rstrip("/")
+        self.limits = limits
+        self.kubeconfig = kubeconfig
+        self.ssl = _ssl_context(configuration) if self.base.startswith("https") else None
+        self._configuration = configuration
+        self._mounted = kubeconfig is None and IN_CLUSTER_TOKEN.exists()
+        self._read_at = time.monotonic()
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self.ssl or True, limit=0, keepalive_timeout=60),
+            json_serialize=json.dumps,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.timeout),
+        )
+
+    @classmethod
+    async def connect(
+        cls, kubeconfig: str | None = None, context: str | None = None, limits: Limits = DEFAULT_LIMITS
+    ) -> Self:
+        """Connect as the pod's account when inside a cluster, else by kubeconfig.
+
+        Raises kubernetes' ConfigException when neither is to be had.
+        """
+        configuration = await load_configuration(kubeconfig, context)
+        return cls(configuration, limits, kubeconfig)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.session.close()
+
+    async def headers(self) -> dict[str, str]:
+        """Return the authentication headers, fresh."""
+        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if token and self._mounted and time.monotonic() - self._read_at > TOKEN_AGE:
+            await self._reload()
+            token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return {"Authorization": token} if token else {}
+
+    async def _reload(self) -> None:
+        self._configuration = await load_configuration(self.kubeconfig, None)
+        self._read_at = time.monotonic()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        content_type: str = "application/json",
+        params: Mapping[str, str] | None = None,
+        accept: str = "application/json",
+    ) -> Json:
+        """Ask once or, after passing faults, again within the budget. Raises `ApiError`."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=_pause,
+            stop=stop_after_delay(self.limits.budget),
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                try:
+                    return await self._once(method, path, body, content_type, params, accept)
+                except Forbidden as error:
+                    if error.status != UNAUTHORIZED or time.monotonic() - self._read_at < 1:
+                        raise
+                    await self._reload()  # an expired token: read it again, once
+                    return await self._once(method, path, body, content_type, params, accept)
+        raise AssertionError  # unreachable: the last error is raised again
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        content_type: str,
+        params: Mapping[str, str] | None,
+        accept: str,
+    ) -> Json:
+        what = f"{method} {path}"
+        headers = {"Accept": accept, **await self.headers()}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        try:
+            async with self.session.request(
+                method,
+                self.base + path,
+                data=json.dumps(body).encode() if body is not None else None,
+                params=params,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=self.limits.timeout),
+            ) as response:
+                answer = await _json(response)
+                if response.status >= 400:  # noqa: PLR2004 - HTTP
+                    raise error_from(what, response.status, answer, response.headers.get("Retry-After"))
+                return answer
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise Unavailable(what, f"no answer from the API server ({type(error).__name__}: {error})") from error
+
+    async def get(self, ref: Ref, *, metadata_only: bool = False) -> Json:
+        """Read one object. Raises `NotFound`."""
+        return await self.request("GET", ref.path, accept=METADATA_ONLY if metadata_only else "application/json")
+
+    async def list_all(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        metadata_only: bool = False,
+    ) -> list[Json]:
+        """Return all objects of a kind, in one namespace or in all, selected on the server."""
+        return (
+            await self.list_from(collection(kind, namespace), labels=labels, fields=fields, metadata_only=metadata_only)
+        )[0]
+
+    async def list_from(
+        self, path: str, *, labels: str | None = None, fields: str | None = None, metadata_only: bool = False
+    ) -> tuple[list[Json], str]:
+        """Return the objects below a path and the resourceVersion to watch from."""
+        params = _selectors(labels, fields)
+        answer = await self.request(
+            "GET", path, params=params, accept=METADATA_LIST if metadata_only else "application/json"
+        )
+        return answer.get("items") or [], str((answer.get("metadata") or {}).get("resourceVersion", ""))
+
+    async def create(self, kind: str, namespace: str | None, body: Json, *, dry_run: bool = False) -> Json:
+        """Create an object. Raises `AlreadyExists`."""
+        params = _STRICT | ({"dryRun": "All"} if dry_run else {})
+        return await self.request("POST", collection(kind, namespace), body=body, params=params)
+
+    async def patch(self, ref: Ref, body: Json, *, subresource: str = "", metadata_only: bool = False) -> Json:
+        """Send a JSON merge patch. With a uid in the ref a namesake is refused by `Conflict`."""
+        if ref.uid:
+            body = body | {"metadata": {**body.get("metadata", {}), "uid": ref.uid}}
+        path = f"{ref.path}/{subresource}" if subresource else ref.path
+        accept = METADATA_ONLY if metadata_only else "application/json"
+        return await self.request("PATCH", path, body=body, content_type=MERGE_PATCH, params=_STRICT, accept=accept)
+
+    async def replace(self, ref: Ref, body: Json) -> Json:
+        """Put a whole object; its resourceVersion guards against overwriting others. Raises `Conflict`."""
+        return await self.request("PUT", ref.path, body=body, params=_STRICT)
+
+    async def delete(self, ref: Ref) -> None:
+        """Delete an object; with a uid in the ref only that very one."""
+        options: Json = {"preconditions": {"uid": ref.uid}} if ref.uid else {}
+        await self.request("DELETE", ref.path, body=options)
+
+    async def watch(
+        self, path: str, resource_version: str, *, labels: str | None = None, fields: str | None = None
+    ) -> AsyncIterator[Json]:
+        """Yield watch events until the server ends the stream. Raises `Gone` when the version is too old."""
+        what = f"WATCH {path}"
+        params = {
+            "watch": "1",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            **_selectors(labels, fields),
+        }
+        try:
+            async with self.session.get(
+                self.base + path,
+                params=params,
+                headers=await self.headers(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=None),
+                read_bufsize=TOO_LONG_LINE,
+            ) as response:
+                if response.status >= 400:  # noqa: PLR2004 - HTTP
+                    raise error_from(what, response.status, await _json(response))
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event.get("type") == "ERROR":
+                        raise error_from(what, int(event["object"].get("code", 500)), event["object"])
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, json.JSONDecodeError) as error:
+            raise Unavailable(what, f"the watch broke ({type(error).__name__})") from error
+
+
+_STRICT: dict[str, str] = {"fieldValidation": "Strict"}
+
+
+def _selectors(labels: str | None, fields: str | None) -> dict[str, str]:
+    return {k: v for k, v in (("labelSelector", labels), ("fieldSelector", fields)) if v}
+
+
+async def _json(response: aiohttp.ClientResponse) -> Json:
+    """Read the answer; what is not a JSON object (a proxy's page, say) counts as empty."""
+    try:
+        answer: Any = json.loads(await response.read())
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+async def load_configuration(kubeconfig: str | None, context: str | None) -> Configuration:
+    """Return host, certificates and credentials: in-cluster when there, unless a kubeconfig is named."""
+    configuration = Configuration()
+    named = kubeconfig or os.environ.get("KUBECONFIG")
+    if named is None and IN_CLUSTER_TOKEN.exists():  # noqa: ASYNC240 - a local file, once
+        kube_config.load_incluster_config(client_configuration=configuration)
+    else:
+        await kube_config.load_kube_config(
+            config_file=named, context=context, client_configuration=configuration, persist_config=False
+        )
+    return configuration
+
+
+def _ssl_context(configuration: Configuration) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

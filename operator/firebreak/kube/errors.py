@@ -1,0 +1,70 @@
+"""What can go wrong with the API server.
+
+ApiError
+├── NotFound        404: the object, or the kind, is not there
+├── Conflict        409: a precondition (uid, resourceVersion) no longer holds; read the world again
+│   └── AlreadyExists   409 on create
+├── Forbidden       401, 403: a right is missing, or admission refused with that reason
+├── Invalid         400, 422: the request is wrong and stays wrong
+├── Gone            410: a watch's resourceVersion is too old; list again
+└── Unavailable     429, 5xx, timeouts, broken connections: passing, worth retrying
+"""
+
+from firebreak.api.base import Json
+
+LONGEST_MESSAGE = 500
+
+
+class ApiError(Exception):
+    """The API server did not do what was asked. The text says what happened, to what."""
+
+    def __init__(self, what: str, message: str, status: int = 0, retry_after: float | None = None) -> None:
+        self.what = what
+        self.status = status
+        self.message = message[:LONGEST_MESSAGE]
+        self.retry_after = retry_after
+        super().__init__(f"{what}: {self.message}")
+
+
+class NotFound(ApiError):
+    """The object, or its kind, is not there."""
+
+
+class Conflict(ApiError):
+    """A precondition no longer holds: read the world again before trying again."""
+
+
+class AlreadyExists(Conflict):
+    """An object of that name is there already."""
+
+
+class Forbidden(ApiError):
+    """A right is missing, or an admission policy refused."""
+
+
+class Invalid(ApiError):
+    """The request itself is wrong; repeating it does not help."""
+
+
+class Gone(ApiError):
+    """The resourceVersion of a watch is too old."""
+
+
+class Unavailable(ApiError):
+    """A passing fault: overload, restart, broken connection, timeout."""
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 405: Invalid, 406: Invalid,
+    409: Conflict, 410: Gone, 415: Invalid, 422: Invalid,
+}  # fmt: skip
+
+
+def error_from(what: str, status: int, body: Json, retry_after: str | None = None) -> ApiError:
+    """Translate an answer of the API server. `body` is its Status object, or empty."""
+    message = str(body.get("message") or f"the API server answered {status}")
+    kind = _BY_STATUS.get(status, Unavailable)
+    if body.get("reason") == "AlreadyExists":
+        kind = AlreadyExists
+    wait = float(retry_after) if retry_after and retry_after.isdigit() else None
+    return kind(what, message, status, wait)

@@ -1,0 +1,282 @@
+"""Gathering facts: what a step decides upon is read here, once, and handed over frozen."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from firebreak.api.base import Json
+from firebreak.api.incident import Selector, Target
+from firebreak.kube.client import Api
+from firebreak.kube.errors import ApiError, Forbidden, NotFound
+from firebreak.model.change import Ref
+from firebreak.model.facts import Account, Grant, Network, Rights, Secrets, SecretUse, Workload
+from firebreak.model.names import IncidentRef
+from firebreak.model.pod import Pod
+from firebreak.steps.reach import readable, secrets_of
+from firebreak.steps.revoke import names
+
+TOKEN_TYPE = "type=kubernetes.io/service-account-token"  # noqa: S105 - a field selector
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+
+# Objects of other policy engines that may allow what a NetworkPolicy denies, by API group.
+FOREIGN: Mapping[str, tuple[str, ...]] = {
+    "policy.networking.k8s.io": ("adminnetworkpolicies", "baselineadminnetworkpolicies", "clusternetworkpolicies"),
+    "cilium.io": ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"),
+    "crd.projectcalico.org": ("networkpolicies", "globalnetworkpolicies"),
+}
+
+
+async def find(api: Api, ref: Ref) -> Json | None:
+    """Return an object, or None when it is not there."""
+    try:
+        return await api.get(ref)
+    except NotFound:
+        return None
+
+
+async def target_pods(api: Api, incident: IncidentRef, target: Target) -> tuple[Pod, ...]:
+    """Return the pods that a target means now, and those that carry the incident's key already (detached ones)."""
+    marked, meant = await asyncio.gather(
+        api.list_all("Pod", incident.namespace, labels=incident.label), _meant(api, incident.namespace, target)
+    )
+    pods = {p["metadata"]["uid"]: Pod(p) for p in [*meant, *marked]}
+    return tuple(sorted(pods.values(), key=lambda p: (p.name, p.uid)))
+
+
+async def _meant(api: Api, namespace: str, target: Target) -> list[Json]:
+    if target.pod:
+        pod = await find(api, Ref("Pod", target.pod, namespace))
+        return [pod] if pod else []
+    if target.selector:
+        return await api.list_all("Pod", namespace, labels=selector_text(target.selector))
+    if target.service_account:
+        return await api.list_all("Pod", namespace, fields=f"spec.serviceAccountName={target.service_account}")
+    assert target.workload  # noqa: S101 - the model allows no fifth kind
+    workload = await find(api, Ref(target.workload.kind, target.workload.name, namespace))
+    return await _pods_of(api, workload) if workload else []
+
+
+def selector_text(selector: Selector) -> str:
+    """Return a selector as the API server's query parameter."""
+    parts = [f"{key}={value}" for key, value in selector.match_labels.items()]
+    for need in selector.match_expressions:
+        match need.operator:
+            case "In" | "NotIn":
+                parts.append(f"{need.key} {need.operator.lower()} ({','.join(need.values)})")
+            case "Exists":
+                parts.append(need.key)
+            case "DoesNotExist":
+                parts.append(f"!{need.key}")
+    return ",".join(parts)
+
+
+async def _pods_of(api: Api, workload: Json) -> list[Json]:
+    """Return the pods that a controller selects and owns, directly or through its ReplicaSets."""
+    namespace, uid = workload["metadata"]["namespace"], workload["metadata"]["uid"]
+    raw = (workload.get("spec") or {}).get("selector") or {}
+    labels = selector_text(Selector.model_validate(raw))
+    owners = {uid}
+    if workload["kind"] == "Deployment":
+        sets = await api.list_all("ReplicaSet", namespace, labels=labels)
+        owners |= {s["metadata"]["uid"] for s in sets if _controller(s).get("uid") == uid}
+    pods = await api.list_all("Pod", namespace, labels=labels)
+    return [pod for pod in pods if _controller(pod).get("uid") in owners]
+
+
+def _controller(obj: Json) -> Json:
+    owners = obj["metadata"].get("ownerReferences") or []
+    return next((o for o in owners if o.get("controller")), {})
+
+
+async def network(api: Api, incident: IncidentRef, pods: tuple[Pod, ...]) -> Network:
+    """Read what decides whether these pods are cut off."""
+    policies, foreign = await asyncio.gather(
+        api.list_all("NetworkPolicy", incident.namespace), foreign_policies(api, incident.namespace)
+    )
+    return Network(incident, pods, tuple(policies), foreign)
+
+
+async def foreign_policies(api: Api, namespace: str) -> tuple[str, ...]:
+    """Return the other engines' policies that could concern the namespace, where such engines are installed."""
+    groups = (await api.request("GET", "/apis")).get("groups") or []
+    found: list[str] = []
+    for group in groups:
+        version = (group.get("preferredVersion") or {}).get("groupVersion")
+        for plural in FOREIGN.get(group.get("name", ""), ()):
+            found.extend(await _foreign(api, f"/apis/{version}/{plural}", plural, namespace))
+    return tuple(found)
+
+
+async def _foreign(api: Api, path: str, plural: str, namespace: str) -> list[str]:
+    try:
+        items, _ = await api.list_from(path)
+    except NotFound:
+        return []
+    except Forbidden:
+        return [f"{plural} (not readable: grant the contain tier)"]
+    mine = [o["metadata"] for o in items if o["metadata"].get("namespace") in {None, namespace}]
+    return [f"{plural} {metadata['name']}" for metadata in mine]
+
+
+async def neighbours(api: Api, nodes: Iterable[str]) -> dict[str, list[str]]:
+    """Return the pods on each node, as namespace/name."""
+    found: dict[str, list[str]] = {}
+    for node in sorted(set(nodes) - {""}):
+        pods = await api.list_all("Pod", fields=f"spec.nodeName={node}", metadata_only=True)
+        found[node] = [f"{p['metadata']['namespace']}/{p['metadata']['name']}" for p in pods]
+    return found
+
+
+async def rights(
+    api: Api, incident: IncidentRef, account: Account, pods: Iterable[str], revoked: Iterable[str] = ()
+) -> Rights:
+    """Read what an account may do. `revoked` names bindings (as `str(Ref)`) that named it before they were shrunk.
+
+    `pods` are the uids of the incident's own pods; others that run as the account are its sharers.
+    """
+    ours, before = set(pods), set(revoked)
+    bindings, cluster_bindings, others = await asyncio.gather(
+        api.list_all("RoleBinding"),
+        api.list_all("ClusterRoleBinding"),
+        api.list_all("Pod", account.namespace, fields=f"spec.serviceAccountName={account.name}"),
+    )
+    grants = []
+    for kind, items in (("RoleBinding", bindings), ("ClusterRoleBinding", cluster_bindings)):
+        for item in items:
+            binding = {"kind": kind, **item}
+            grant = Grant(binding, ())
+            named = any(names(s, account, binding) for s in binding.get("subjects") or [])
+            if named or str(grant.ref) in before:
+                grants.append(Grant(binding, await _rules(api, binding)))
+    sharers = tuple(sorted(f"Pod {p['metadata']['name']}" for p in others if p["metadata"]["uid"] not in ours))
+    return Rights(incident, account, tuple(grants), sharers)
+
+
+async def _rules(api: Api, binding: Json) -> tuple[Json, ...]:
+    role = binding["roleRef"]
+    namespace = binding["metadata"].get("namespace") if role["kind"] == "Role" else None
+    found = await find(api, Ref(role["kind"], role["name"], namespace))
+    return tuple((found or {}).get("rules") or [])
+
+
+async def secrets(api: Api, incident: IncidentRef, pods: tuple[Pod, ...], reach: Iterable[Rights]) -> Secrets:
+    """Read which secrets the pods had access to. Metadata only: values are never asked for."""
+    namespace = incident.namespace
+    ways: dict[str, list[str]] = {}
+    for pod in pods:
+        account = await find(api, Ref("ServiceAccount", pod.account, namespace))
+        for name, way in secrets_of(pod, account):
+            ways.setdefault(name, []).append(way)
+    every, tokens, *workloads = await asyncio.gather(
+        api.list_all("Secret", namespace, metadata_only=True),
+        api.list_all("Secret", namespace, fields=TOKEN_TYPE, metadata_only=True),
+        *(api.list_all(kind, namespace) for kind in WORKLOADS),
+    )
+    there = {s["metadata"]["name"]: s["metadata"] for s in every}
+    elsewhere = _add_readable(ways, there, namespace, reach)
+    token_names = {t["metadata"]["name"] for t in tokens}
+    for pod in pods:  # tokens of the old kind belong to the account whether or not the pod mounts them
+        for name in token_names:
+            if (there[name].get("annotations") or {}).get("kubernetes.io/service-account.name") == pod.account:
+                ways.setdefault(name, []).append(f"token of the account {pod.account}")
+    uses = tuple(
+        SecretUse(namespace, name, tuple(dict.fromkeys(how)), there.get(name), name in token_names)
+        for name, how in sorted(ways.items())
+    )
+    kinds = [{"kind": kind, **w} for kind, items in zip(WORKLOADS, workloads, strict=True) for w in items]
+    return Secrets(incident, uses, tuple(kinds), tuple(sorted(elsewhere)), pods)
+
+
+def _add_readable(
+    ways: dict[str, list[str]], there: Mapping[str, Json], namespace: str, reach: Iterable[Rights]
+) -> set[str]:
+    """Add what RBAC let the accounts read; return, in words, what lies beyond the namespace."""
+    elsewhere: set[str] = set()
+    for right in reach:
+        for where, name, way in readable(right.grants):
+            if where in {None, namespace}:
+                for each in [name] if name else there:
+                    ways.setdefault(each, []).append(way)
+            if where != namespace:
+                elsewhere.add(f"{name or 'every secret'} in {where or 'every other namespace'} ({way})")
+    return elsewhere
+
+
+async def workload(api: Api, incident: IncidentRef, pods: tuple[Pod, ...], owners: Iterable[str]) -> Workload:
+    """Read the top controller of the pods. `owners` are their controllers at first sight, as `Kind/name`."""
+    controller = None
+    for owner in owners:
+        kind, _, name = owner.partition("/")
+        controller = await _top(api, kind, name, incident.namespace)
+        if controller:
+            break
+    theirs = await _pods_of(api, controller) if controller else []
+    return Workload(incident, controller, tuple(Pod(p) for p in theirs), pods)
+
+
+async def _top(api: Api, kind: str, name: str, namespace: str) -> Json | None:
+    """Follow the owners upwards to the controller that people know."""
+    if kind not in {"ReplicaSet", *WORKLOADS, "Job"}:
+        return None
+    found = await find(api, Ref(kind, name, namespace))
+    if found is None:
+        return None
+    above = _controller(found)
+    parent = await _top(api, above.get("kind", ""), above.get("name", ""), namespace) if above else None
+    return parent or {"kind": kind, **found}
+
+
+async def ask(api: Api, question: Json) -> tuple[bool, str]:
+    """Ask whether an identity may do something: (allowed, the API server's reason, which names the binding)."""
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": question}
+    status = (await api.create("SubjectAccessReview", None, body)).get("status") or {}
+    return bool(status.get("allowed")), str(status.get("reason", ""))
+
+
+async def surroundings(api: Api, pod: Pod) -> Json:
+    """Read what stands around a pod, for the evidence: owners, account, rights, services, policies, node, events.
+
+    What cannot be read is recorded with the reason, never left out in silence. No secret is read.
+    """
+    account = Account(pod.namespace, pod.account)
+    parts = {
+        "owners": _owners(api, pod),
+        "serviceAccount": find(api, Ref("ServiceAccount", pod.account, pod.namespace)),
+        "namespace": find(api, Ref("Namespace", pod.namespace)),
+        "node": find(api, Ref("Node", pod.node)) if pod.node else _nothing(),
+        "rights": _bindings(api, account),
+        "services": api.list_all("Service", pod.namespace),
+        "networkPolicies": api.list_all("NetworkPolicy", pod.namespace),
+        "events": api.list_all("Event", pod.namespace, fields=f"involvedObject.uid={pod.uid}"),
+    }
+    answers = await asyncio.gather(*parts.values(), return_exceptions=True)
+    result: Json = {}
+    for name, answer in zip(parts, answers, strict=True):
+        if isinstance(answer, ApiError):
+            result[name] = {"unread": str(answer)}
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            result[name] = answer
+    result["secretsNamed"] = sorted({f"{name} ({way})" for name, way in secrets_of(pod, result["serviceAccount"])})
+    return result
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _owners(api: Api, pod: Pod) -> list[Json]:
+    chain: list[Json] = []
+    above = pod.controller
+    while above and above.get("kind") in {"ReplicaSet", *WORKLOADS, "Job", "CronJob"}:
+        found = await find(api, Ref(above["kind"], above["name"], pod.namespace))
+        if found is None:
+            break
+        chain.append({"kind": above["kind"], **found})
+        above = _controller(found)
+    return chain
+
+
+async def _bindings(api: Api, account: Account) -> list[Json]:
+    found = await rights(api, IncidentRef(account.namespace, "", ""), account, ())
+    return [{**grant.binding, "rules": list(grant.rules)} for grant in found.grants]

@@ -1,0 +1,83 @@
+"""An incident as read from the API server, and the words for what is wrong with it."""
+
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from firebreak.api.base import Json
+from firebreak.api.incident import IncidentSpec, IncidentStatus, Phase, State
+from firebreak.model.change import Ref
+from firebreak.model.names import IncidentRef
+
+
+class BadSpecError(ValueError):
+    """The spec got past the API server's schema and is still wrong; the text names the field."""
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One incident: who it is, what is asked, what is reported so far."""
+
+    id: IncidentRef
+    spec: IncidentSpec
+    status: IncidentStatus
+    generation: int
+    resource_version: str
+    created_at: str
+    raw: Json = field(repr=False)
+
+    @property
+    def ref(self) -> Ref:
+        """The object."""
+        return Ref("Incident", self.id.name, self.id.namespace, self.id.uid)
+
+    @property
+    def closed(self) -> bool:
+        """Whether people asked to close it."""
+        return self.spec.state is State.CLOSED
+
+    @property
+    def over(self) -> bool:
+        """Whether closing is done and reported."""
+        return self.status.phase is Phase.CLOSED
+
+
+def identify(raw: Json) -> IncidentRef:
+    """Return which incident an object is."""
+    metadata = raw["metadata"]
+    return IncidentRef(metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def read(raw: Json) -> Incident:
+    """Parse an Incident object. Raises BadSpecError that names the fields."""
+    metadata = raw["metadata"]
+    try:
+        spec = IncidentSpec.model_validate(raw.get("spec") or {})
+    except ValidationError as error:
+        raise BadSpecError(in_words(error)) from error
+    return Incident(
+        identify(raw),
+        spec,
+        read_status(raw),
+        int(metadata.get("generation", 1)),
+        str(metadata.get("resourceVersion", "")),
+        str(metadata.get("creationTimestamp", "")),
+        raw,
+    )
+
+
+def read_status(raw: Json) -> IncidentStatus:
+    """Parse what is reported so far; a status that nobody of ours wrote counts as empty."""
+    try:
+        return IncidentStatus.model_validate(raw.get("status") or {})
+    except ValidationError:
+        return IncidentStatus()
+
+
+def in_words(error: ValidationError) -> str:
+    """Return what is wrong and where; never the value, which is somebody else's text."""
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        where = ".".join(["spec", *(str(part) for part in problem["loc"])])
+        problems.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(problems)

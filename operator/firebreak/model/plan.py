@@ -1,0 +1,52 @@
+"""What comes next: the pure question that the engine asks at every wake-up.
+
+    quarantine ──► capture ──► (sealed) ──► rotate ──► replace
+        └────────► revoke
+
+Whatever a playbook's order says, the cut is first, taking rights away destroys nothing and waits for no disk copy, and
+nothing that destroys state runs before the seal.
+"""
+
+from firebreak.api.incident import IncidentSpec, IncidentStatus, Mode, StepState
+from firebreak.api.playbook import PlaybookSpec
+from firebreak.model.record import FINISHED, step
+
+ALWAYS = {Mode.RESPOND: ("quarantine", "capture"), Mode.PRESERVE: ("capture",), Mode.PLAN: ()}
+PLAN_STEP = "plan"  # mode Plan's only job: writes what would be done
+
+
+def steps_of(spec: IncidentSpec, playbook: PlaybookSpec) -> tuple[str, ...]:
+    """Return the steps of a response in order: those that the mode always runs, then the playbook's others."""
+    always = ALWAYS[spec.mode]
+    if spec.mode is not Mode.RESPOND:
+        return always
+    return (*always, *(s.name for s in playbook.steps if s.name not in always))
+
+
+def ready(spec: IncidentSpec, status: IncidentStatus, playbook: PlaybookSpec) -> tuple[str, ...]:
+    """Return the steps that may run now. A step that is waiting or blocked is asked again: the world may have moved."""
+    if spec.mode is Mode.PLAN:
+        return (PLAN_STEP,)
+    names = steps_of(spec, playbook)
+    return tuple(name for name in names if name == "quarantine" or _may_run(name, names, status))
+
+
+def _may_run(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
+    if step(status, name).state in FINISHED:
+        return False
+    if "quarantine" in names and not step(status, "quarantine").attempts:
+        return False  # the cut has not been tried yet: nothing goes before it
+    if name in {"capture", "revoke"}:
+        return True
+    return sealed(status) and not _earlier_busy(name, names, status)
+
+
+def sealed(status: IncidentStatus) -> bool:
+    """Return whether the evidence was sealed and read back."""
+    return bool(status.evidence and status.evidence.seal)
+
+
+def _earlier_busy(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
+    """Whether a step before this one is still on its way by itself; one that waits for a person holds nobody up."""
+    earlier = [n for n in names[: names.index(name)] if n not in {"quarantine", "capture", "revoke"}]
+    return any(step(status, n).state in {StepState.PENDING, StepState.RUNNING} for n in earlier)

@@ -1,0 +1,104 @@
+"""The record of an incident: small pure edits of its status, and the merge patch between two statuses."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from firebreak.api.base import Condition, Json
+from firebreak.api.incident import ChangeReport, ChangeState, IncidentStatus, StepReport, StepState
+from firebreak.model.change import Change
+
+MOST_CHANGES = 200
+FINISHED = frozenset({StepState.DONE, StepState.PARTIAL, StepState.FAILED, StepState.SKIPPED})
+
+
+def stamp(moment: datetime) -> str:
+    """Return a moment as RFC 3339 in UTC with microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def step(status: IncidentStatus, name: str) -> StepReport:
+    """Return the report of a step, pending when it was never begun."""
+    return status.steps.get(name) or StepReport(state=StepState.PENDING)
+
+
+def with_step(status: IncidentStatus, name: str, **fields: Any) -> IncidentStatus:
+    """Return the status with fields of one step's report replaced."""
+    report = step(status, name).model_copy(update=fields)
+    return status.model_copy(update={"steps": {**status.steps, name: report}})
+
+
+def with_changes(status: IncidentStatus, name: str, reports: Mapping[str, ChangeReport]) -> IncidentStatus:
+    """Return the status with Changes of one step added or replaced, bounded, with counts of all."""
+    changes = {**step(status, name).changes, **reports}
+    counts: dict[str, int] = {}
+    for report in changes.values():
+        counts[report.state] = counts.get(report.state, 0) + 1
+    kept = dict(sorted(changes.items(), key=_unsettled_first)[:MOST_CHANGES])
+    return with_step(status, name, changes=kept, counts=counts)
+
+
+def _unsettled_first(item: tuple[str, ChangeReport]) -> bool:
+    return item[1].state is ChangeState.DONE
+
+
+def with_condition(
+    status: IncidentStatus,
+    kind: str,
+    value: Literal["True", "False", "Unknown"],
+    reason: str,
+    message: str = "",
+    *,
+    now: str,
+    generation: int = 0,
+) -> IncidentStatus:
+    """Return the status with one condition set; its transition time moves only when its status does."""
+    old = status.condition(kind)
+    since = old.last_transition_time if old and old.status == value else now
+    new = Condition(
+        type=kind,
+        status=value,
+        reason=reason,
+        message=message[:4096],
+        last_transition_time=since,
+        observed_generation=generation,
+    )
+    others = [c for c in status.conditions if c.type != kind]
+    return status.model_copy(update={"conditions": sorted([*others, new], key=lambda c: c.type)})
+
+
+def report(change: Change, state: ChangeState, message: str = "") -> ChangeReport:
+    """Return what the status says of a Change. Bodies are left out: they may hold secret values."""
+    return ChangeReport(
+        object=str(change.target)[:600],
+        verb=change.verb,
+        why=change.why[:1024],
+        undo=change.undo[:1024],
+        risk=str(change.risk)[:1024],
+        state=state,
+        message=message[:1024],
+        before=change.before,
+    )
+
+
+def dump(status: IncidentStatus) -> Json:
+    """Return the status as JSON, without what is unset."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def difference(old: Json, new: Json) -> Json:
+    """Return the JSON merge patch that turns `old` into `new`: null removes, objects merge, lists are replaced."""
+    patch: Json = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if inner := difference(before, value):
+                patch[key] = inner
+        elif key not in old or before != value:
+            patch[key] = value
+    return patch
+
+
+def states(status: IncidentStatus, names: Iterable[str]) -> dict[str, StepState]:
+    """Return the state of each named step."""
+    return {name: step(status, name).state for name in names}

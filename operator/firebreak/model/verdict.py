@@ -1,0 +1,150 @@
+"""What may be claimed: a verdict is a condition in the making; `conclude` derives the overall ones from the record."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from firebreak.api.base import Condition
+from firebreak.api.incident import ChangeState, IncidentSpec, IncidentStatus, Mode, Phase, StepReport, StepState
+from firebreak.model.names import IncidentRef
+from firebreak.model.record import FINISHED, step, with_condition
+
+CONTAINED = "Contained"
+IDENTITY = "IdentityContained"
+EVIDENCE = "EvidencePreserved"
+ROTATED = "SecretsRotated"
+RECOVERED = "Recovered"
+NODE = "NodeSuspect"
+READY, RECONCILING, STALLED, ACTION = "Ready", "Reconciling", "Stalled", "ActionRequired"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a look at the world says: a condition without its times."""
+
+    condition: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is verified."""
+        return self.status == "True"
+
+
+def record(status: IncidentStatus, verdict: Verdict, *, now: str, generation: int) -> IncidentStatus:
+    """Return the status with a verdict set as condition."""
+    return with_condition(
+        status, verdict.condition, verdict.status, verdict.reason, verdict.message, now=now, generation=generation
+    )
+
+
+def conclude(
+    incident: IncidentRef,
+    spec: IncidentSpec,
+    status: IncidentStatus,
+    steps: tuple[str, ...],
+    *,
+    problem: str,
+    now: str,
+    generation: int,
+) -> IncidentStatus:
+    """Return the status with phase, message, table columns and the overall conditions derived from the rest."""
+    reports = {name: step(status, name) for name in steps}
+    waiting = {n: r for n, r in reports.items() if r.state is StepState.WAITING}
+    stuck = [f"{n}: {r.message}" for n, r in reports.items() if r.state in {StepState.BLOCKED, StepState.FAILED}]
+    stuck += [problem] if problem else []
+    busy = [n for n, r in reports.items() if r.state not in FINISHED | {StepState.WAITING, StepState.BLOCKED}]
+    needs = _needs(spec, status, waiting, reports)
+    verdicts = (
+        Verdict(RECONCILING, "True", "Running", f"at work: {', '.join(busy)}")
+        if busy
+        else Verdict(RECONCILING, "False", "Settled", "nothing more to do without a person"),
+        Verdict(STALLED, "True", "StepStuck", "; ".join(stuck))
+        if stuck
+        else Verdict(STALLED, "False", "Moving", "no step is stuck"),
+        Verdict(ACTION, "True", "WaitingForPerson", "; ".join(needs))
+        if needs
+        else Verdict(ACTION, "False", "Nothing", "no person is waited for"),
+        Verdict(READY, "False", "Responding", f"at work: {', '.join(busy)}")
+        if busy or stuck
+        else Verdict(READY, "True", "Responded", "everything that may be done without a person is done"),
+    )
+    for verdict in verdicts:
+        status = record(status, verdict, now=now, generation=generation)
+    return status.model_copy(
+        update={
+            "phase": _phase(spec, status, busy, waiting, stuck),
+            "message": summary(incident, status, needs),
+            "waiting_for": ("approval: " + ", ".join(waiting) if waiting else "; ".join(needs))[:320],
+            "target": str(spec.target or "")[:320],
+            "observed_generation": generation,
+        }
+    )
+
+
+def _phase(
+    spec: IncidentSpec,
+    status: IncidentStatus,
+    busy: list[str],
+    waiting: dict[str, StepReport],
+    stuck: list[str],
+) -> Phase:
+    if status.phase is Phase.CLOSED:
+        return Phase.CLOSED
+    if spec.mode is Mode.PLAN:
+        return Phase.PLANNED
+    if busy:
+        return _BUSY_PHASE.get(busy[0], Phase.ERADICATING)
+    if stuck:
+        return Phase.STALLED
+    return Phase.WAITING if waiting else Phase.RESPONDED
+
+
+_BUSY_PHASE = {"quarantine": Phase.CONTAINING, "capture": Phase.PRESERVING}
+
+
+def _needs(
+    spec: IncidentSpec, status: IncidentStatus, waiting: dict[str, StepReport], reports: dict[str, StepReport]
+) -> list[str]:
+    """What a person has to do, in words."""
+    needs = [f"approve {name} ({_count(report, ChangeState.WAITING)})" for name, report in waiting.items()]
+    manual = [n for n, r in reports.items() if r.state in FINISHED and _count(r, ChangeState.MANUAL) != "0 Changes"]
+    needs.extend(f"do by hand: {name} ({_count(reports[name], ChangeState.MANUAL)})" for name in manual)
+    identity = status.condition(IDENTITY)
+    if identity and identity.reason == "CloudCredentialsLive":
+        needs.append("revoke the cloud role's sessions")
+    if spec.mode is Mode.PLAN:
+        needs.append("set spec.mode to Respond to carry the plan out")
+    return needs
+
+
+def _count(report: StepReport, state: ChangeState) -> str:
+    number = report.counts.get(state, 0)
+    return f"{number} Change{'' if number == 1 else 's'}"
+
+
+def summary(incident: IncidentRef, status: IncidentStatus, needs: list[str]) -> str:
+    """Return the sentence that a person reads first."""
+    parts = [_say(status.condition(kind), positive) for kind, positive in _SENTENCES.items()]
+    if needs:
+        parts.append(f"waits for you: {'; '.join(needs)} (firebreak status {incident.name} -n {incident.namespace})")
+    return ". ".join(part for part in parts if part)[:4096]
+
+
+_SENTENCES = {
+    CONTAINED: "Cut off",
+    EVIDENCE: "evidence sealed",
+    IDENTITY: "rights revoked",
+    ROTATED: "secrets rotated",
+    RECOVERED: "workload back",
+    NODE: "",
+}
+
+
+def _say(condition: Condition | None, positive: str) -> str:
+    if condition is None or (condition.type == NODE and condition.status == "False"):
+        return ""
+    if condition.status == "True" and positive:
+        return f"{positive} since {condition.last_transition_time[:19]}Z ({condition.message})"
+    return f"{condition.type} {condition.status}: {condition.message}"

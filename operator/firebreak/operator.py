@@ -1,0 +1,66 @@
+"""The kopf operator: watch, reconnection, start-up and shutdown. The only module that imports kopf.
+
+kopf is the informer here and nothing more: one raw event handler hands hints to the controller and returns. Its
+finalizers, progress annotations, daemons and timers stay unused: they would write twice before our first line runs.
+"""
+
+import asyncio
+from typing import Any
+
+import kopf
+from kubernetes.aio.client.configuration import Configuration
+
+from firebreak.api import GROUP, VERSION
+from firebreak.engine.runtime import Runtime
+from firebreak.settings import Settings
+
+OPEN_ONLY = "status.phase!=Closed"
+
+
+async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
+    """Run the operator until it is told to stop (signal, or the event)."""
+    async with await Runtime.start(settings) as runtime:
+        await kopf.operator(
+            registry=_handlers(runtime),
+            clusterwide=True,
+            standalone=True,
+            stop_flag=stop,
+        )
+
+
+def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=registry)
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.posting.enabled = False
+        settings.scanning.disabled = True
+        settings.watching.field_selectors[GROUP, VERSION, "incidents"] = OPEN_ONLY
+        settings.networking.request_timeout = 30.0
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return _connection(await runtime.configuration())
+
+    @kopf.on.event(GROUP, VERSION, "incidents", registry=registry)
+    async def incident(event: kopf.RawEvent, **_: Any) -> None:
+        runtime.seen(dict(event["object"]), deleted=event["type"] == "DELETED")
+
+    @kopf.on.cleanup(registry=registry)
+    async def drain(**_: Any) -> None:
+        await runtime.drain()
+
+    return registry
+
+
+def _connection(configuration: Configuration) -> kopf.ConnectionInfo:
+    scheme, _, token = configuration.api_key.get("BearerToken", "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        scheme=scheme.capitalize() or None,
+        token=token or None,
+    )

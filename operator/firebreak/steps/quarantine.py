@@ -1,0 +1,194 @@
+"""Quarantine: cut pods off from the network, leaving them running for capture."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from firebreak.api.base import Json
+from firebreak.model.change import Change, Ref, Verb, includes
+from firebreak.model.enforcement import Enforcement
+from firebreak.model.facts import Network
+from firebreak.model.names import INCIDENT, MANAGED_BY, ORIGINAL_LABELS, QUARANTINE, STAY, IncidentRef
+from firebreak.model.pod import Pod
+from firebreak.model.verdict import CONTAINED, Verdict
+
+
+def first_cut(incident: IncidentRef, pod: Ref) -> tuple[Change, Change]:
+    """Return the two Changes that contain a pod; they need no facts and are sent at the same time."""
+    return label(incident, pod), deny_all(incident)
+
+
+def label(incident: IncidentRef, pod: Ref) -> Change:
+    """Put the incident's own key on a pod. The answer to this patch is the pod itself."""
+    body: Json = {"metadata": {"labels": {incident.label: "true", QUARANTINE: "true"}, "annotations": dict(STAY)}}
+    return Change(
+        Verb.PATCH,
+        pod,
+        body=body,
+        why="puts the pod under this incident's deny-all policy and keeps autoscalers from evicting it",
+        undo=f"firebreak release {incident.name} -n {incident.namespace}",
+    )
+
+
+def deny_all(incident: IncidentRef) -> Change:
+    """Create the policy that allows the labelled pods nothing, in or out."""
+    target = Ref("NetworkPolicy", incident.policy, incident.namespace)
+    body: Json = {
+        "apiVersion": target.api_version,
+        "kind": target.kind,
+        "metadata": {
+            "name": target.name,
+            "namespace": target.namespace,
+            "labels": dict(MANAGED_BY),
+            "annotations": {INCIDENT: incident.name},
+        },
+        "spec": deny_all_spec(incident),
+    }
+    return Change(
+        Verb.CREATE,
+        target,
+        body=body,
+        why="nothing in, nothing out",
+        undo=f"firebreak release {incident.name} -n {incident.namespace}",
+    )
+
+
+def deny_all_spec(incident: IncidentRef) -> Json:
+    """Return the spec: both directions named, no rule in either."""
+    return {"podSelector": {"matchLabels": {incident.label: "true"}}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def plan(facts: Network, *, detach: bool) -> Iterator[Change]:
+    """Return what is still missing for the pods to be cut, then detached. Nothing when all of it holds."""
+    live = next((p for p in facts.policies if p["metadata"]["name"] == facts.incident.policy), None)
+    if live is None:
+        yield deny_all(facts.incident)
+    elif not denies_all(live, facts.incident):
+        yield _mend(live, facts.incident)
+    for pod in facts.pods:
+        wanted = label(facts.incident, pod.ref)
+        if not includes(pod.raw, wanted.body):
+            yield wanted
+        if detach and not pod.detached and (pod.controller or {}).get("kind") == "ReplicaSet":
+            yield strip(pod, facts.incident)
+
+
+def denies_all(policy: Json, incident: IncidentRef) -> bool:
+    """Return whether a policy is still ours: the right selector, both directions, no rule."""
+    spec = policy.get("spec") or {}
+    selector = spec.get("podSelector") or {}
+    return (
+        selector.get("matchLabels") == {incident.label: "true"}
+        and not selector.get("matchExpressions")
+        and set(spec.get("policyTypes") or []) == {"Ingress", "Egress"}
+        and not spec.get("ingress")
+        and not spec.get("egress")
+    )
+
+
+def _mend(live: Json, incident: IncidentRef) -> Change:
+    """Put our policy back as it must be, whatever somebody made of it."""
+    labels = ((live.get("spec") or {}).get("podSelector") or {}).get("matchLabels") or {}
+    selector = {"matchLabels": {**dict.fromkeys(labels), incident.label: "true"}, "matchExpressions": None}
+    spec = {"podSelector": selector, "policyTypes": ["Ingress", "Egress"], "ingress": None, "egress": None}
+    return Change(
+        Verb.PATCH,
+        Ref("NetworkPolicy", incident.policy, incident.namespace),
+        body={"spec": spec},
+        before={"spec": live.get("spec")},
+        why="somebody changed the deny-all policy; it must allow nothing",
+        undo=f"firebreak release {incident.name} -n {incident.namespace}",
+    )
+
+
+def strip(pod: Pod, incident: IncidentRef) -> Change:
+    """Detach: strip the pod's own labels, so that Services drop it and its ReplicaSet makes a fresh one."""
+    own = pod.own_labels
+    body: Json = {
+        "metadata": {
+            "labels": dict.fromkeys(own),
+            "annotations": {ORIGINAL_LABELS: json.dumps(own, sort_keys=True)},
+        }
+    }
+    return Change(
+        Verb.PATCH,
+        pod.ref,
+        body=body,
+        before={"labels": own},
+        why="Services drop the pod, its ReplicaSet makes a fresh one, and no rollout can delete it",
+        undo=f"firebreak release {incident.name} -n {incident.namespace} gives the labels back",
+    )
+
+
+def judge(facts: Network, enforcement: Enforcement) -> Verdict:
+    """Say whether the pods are cut off. A policy that was accepted is not yet a packet that was dropped."""
+    names = ", ".join(pod.name for pod in facts.pods)
+    for reason, words in _flaws(facts):
+        return Verdict(CONTAINED, "False", reason, words)
+    if facts.foreign:
+        words = f"{names}: other policy engines may still allow traffic: {', '.join(facts.foreign[:5])}"
+        return Verdict(CONTAINED, "Unknown", "OtherPolicyEngines", words)
+    match enforcement.state:
+        case "Proven":
+            return Verdict(CONTAINED, "True", "Enforced", f"{names}; enforcement proven {enforcement.at}")
+        case "NotEnforced":
+            words = f"{names}: labelled, but the probe of {enforcement.at} saw this cluster drop nothing"
+            return Verdict(CONTAINED, "False", "NotEnforced", words)
+        case _:
+            words = f"{names}: the policy is accepted; run `firebreak preflight` to prove that the cluster enforces it"
+            return Verdict(CONTAINED, "Unknown", "EnforcementUnproven", words)
+
+
+def _flaws(facts: Network) -> Iterator[tuple[str, str]]:
+    """Yield what contradicts containment, the plainest first."""
+    if not facts.pods:
+        yield "TargetNotFound", "no pod of the target is there"
+    missing = [change.target.name for change in plan(facts, detach=False)]
+    if missing:
+        yield "NotCut", f"label or policy is not in place for {', '.join(missing[:5])}"
+    host = [pod.name for pod in facts.pods if pod.spec.get("hostNetwork")]
+    if host:
+        yield "HostNetwork", f"{', '.join(host)} uses the node's network: no NetworkPolicy applies; cordon the node"
+    allowed = sorted({name for pod in facts.pods for name in allowed_by(pod, facts.policies)})
+    if allowed:
+        yield (
+            "AllowedByOtherPolicies",
+            f"policies are additive and these still allow traffic: {', '.join(allowed[:10])}",
+        )
+
+
+def allowed_by(pod: Pod, policies: tuple[Json, ...]) -> list[str]:
+    """Return the names of the policies that still allow this pod something: policies are additive."""
+    return [
+        str(policy["metadata"]["name"])
+        for policy in policies
+        if selects((policy.get("spec") or {}).get("podSelector") or {}, pod) and _allows(policy.get("spec") or {})
+    ]
+
+
+def _allows(spec: Json) -> bool:
+    """Whether a policy has a rule in a direction that it speaks of (default: ingress, and egress if it has rules)."""
+    types = spec.get("policyTypes") or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
+    return any(spec.get(kind.lower()) for kind in types)
+
+
+def selects(selector: Json, pod: Pod) -> bool:
+    """Return whether a label selector selects the pod. An empty one selects every pod."""
+    labels = pod.labels
+    if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
+        return False
+    return all(_meets(labels, r) for r in selector.get("matchExpressions") or [])
+
+
+def _meets(labels: Mapping[str, str], requirement: Json) -> bool:
+    key, values = str(requirement.get("key")), requirement.get("values") or []
+    match requirement.get("operator"):
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+        case _:
+            return True  # an operator we do not know: assume that it selects, so that the policy is named

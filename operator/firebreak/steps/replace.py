@@ -1,0 +1,109 @@
+"""Replace: bring the workload back, beside the quarantined pod and never in its stead before it is sealed."""
+
+from collections.abc import Iterator, Mapping
+
+from firebreak.api.base import Json
+from firebreak.model.change import Change, Ref, Risk, Verb
+from firebreak.model.facts import Workload
+from firebreak.model.pod import Pod
+from firebreak.model.verdict import RECOVERED, Verdict
+from firebreak.steps.quarantine import strip
+
+ROLLING = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
+REMAKING = ROLLING | {"ReplicaSet"}
+
+
+def plan(facts: Workload, images: Mapping[str, str]) -> Iterator[Change]:
+    """Give the workload its known-good image; without one, its controller has made a fresh pod already."""
+    controller = facts.controller
+    if controller is None or controller["kind"] not in (ROLLING if images else REMAKING):
+        yield _refusal(facts, "no controller that could make a fresh pod owns it; create it anew from its manifest")
+        return
+    attached = [pod for pod in facts.held if not pod.detached]
+    if attached and controller["kind"] not in {"Deployment", "ReplicaSet"}:
+        words = (
+            f"{controller['kind']} {controller['metadata']['name']} makes no fresh pod while {attached[0].name} is kept"
+        )
+        yield _refusal(facts, f"{words}; close the incident, then delete the pod")
+        return
+    if attached and not images:
+        words = "the whole workload is under quarantine and the playbook names no known-good image"
+        yield _refusal(facts, f"{words}; name it in the playbook's replace.images")
+        return
+    for pod in attached:  # a rollout would delete them; detached, they stay
+        yield strip(pod, facts.incident)
+    if images and not runs(controller["spec"]["template"], images):
+        yield _roll_out(facts, controller, images)
+
+
+def runs(template: Json, images: Mapping[str, str]) -> bool:
+    """Return whether a pod (template) runs the known-good image in every container that one is named for."""
+    containers = (template.get("spec") or {}).get("containers") or []
+    return all(c.get("image") == images[c["name"]] for c in containers if c.get("name") in images)
+
+
+def known_good(pod: Pod, images: Mapping[str, str]) -> bool:
+    """Return whether a pod runs known-good images: it is the cure, and no quarantine is put on it."""
+    return bool(images) and runs(pod.raw, images)
+
+
+def judge(facts: Workload, images: Mapping[str, str], *, back: bool) -> Verdict | None:
+    """Say whether the workload is back; None while it is on its way. `back` is its controller's own word."""
+    ours = {pod.uid for pod in facts.held}
+    fresh = [pod for pod in facts.pods if pod.uid not in ours and not pod.metadata.get("deletionTimestamp")]
+    if not back or not fresh or not all(pod.ready for pod in fresh):
+        return None
+    cut = [pod.name for pod in fresh if pod.quarantined]
+    if cut:
+        return Verdict(RECOVERED, "False", "UnderQuarantine", f"{', '.join(cut)} is under quarantine")
+    wrong = [pod.name for pod in fresh if not _runs_digest(pod, images)]
+    if wrong:
+        return Verdict(
+            RECOVERED, "False", "OtherImage", f"{', '.join(wrong)} does not run the image that was asked for"
+        )
+    controller = facts.controller or {}
+    words = (
+        f"{controller.get('kind')} {controller.get('metadata', {}).get('name')}: {len(fresh)} Ready, none quarantined"
+    )
+    return Verdict(RECOVERED, "True", "Ready", words)
+
+
+def _runs_digest(pod: Pod, images: Mapping[str, str]) -> bool:
+    """Whether the wanted images run, by what the node reports where a digest was asked for."""
+    if not runs(pod.raw, images):
+        return False
+    ids = {s.get("name"): str(s.get("imageID", "")) for s in pod.statuses()}
+    digests = {name: image.partition("@")[2] for name, image in images.items() if "@" in image}
+    return all(ids.get(name, "").endswith(digest) for name, digest in digests.items() if name in ids)
+
+
+def _roll_out(facts: Workload, controller: Json, images: Mapping[str, str]) -> Change:
+    metadata = controller["metadata"]
+    containers = controller["spec"]["template"]["spec"]["containers"]
+    wanted = [{**c, "image": images.get(c["name"], c["image"])} for c in containers]
+    before = {c["name"]: c["image"] for c in containers}
+    touched = tuple(p.name for p in facts.pods if p.uid not in {h.uid for h in facts.held})
+    return Change(
+        Verb.PATCH,
+        Ref(controller["kind"], metadata["name"], metadata.get("namespace"), metadata.get("uid")),
+        body={
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "spec": {"template": {"spec": {"containers": wanted}}},
+        },
+        before={"images": before},
+        why="rolls the workload out from the known-good image that the playbook names",
+        undo=f"kubectl rollout undo {controller['kind'].lower()}/{metadata['name']} -n {metadata.get('namespace')}",
+        risk=Risk(touches=touched),
+        once=True,
+    )
+
+
+def _refusal(facts: Workload, words: str) -> Change:
+    name = facts.held[0].name if facts.held else facts.incident.name
+    return Change(
+        Verb.PATCH,
+        Ref("Pod", name, facts.incident.namespace),
+        why="the workload has to come back",
+        undo="",
+        refusal=words,
+    )

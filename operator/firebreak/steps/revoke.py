@@ -1,0 +1,118 @@
+"""Revoke: take the account out of every binding that names it. Bindings are shrunk, never deleted.
+
+Removing a subject needs `bind` on the role, deleting only `delete`; a shrunk binding keeps its roleRef, so that a
+person can give the right back and nobody can swap the role meanwhile.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+
+from firebreak.api.base import Json
+from firebreak.model.change import Change, Risk, Verb
+from firebreak.model.facts import Account, Grant, Rights
+
+SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+MOST_QUESTIONS = 200
+
+# What an intruder wants most; asked of the API server whatever the bindings said.
+STAPLES: tuple[tuple[str, str, str, str], ...] = (
+    ("get", "", "secrets", ""),
+    ("list", "", "secrets", ""),
+    ("create", "", "pods", ""),
+    ("create", "", "pods", "exec"),
+    ("get", "", "pods", "exec"),
+    ("create", "", "serviceaccounts", "token"),
+    ("impersonate", "", "users", ""),
+    ("create", "apps", "deployments", ""),
+    ("create", "batch", "jobs", ""),
+    ("create", "rbac.authorization.k8s.io", "rolebindings", ""),
+    ("create", "rbac.authorization.k8s.io", "clusterrolebindings", ""),
+    ("bind", "rbac.authorization.k8s.io", "clusterroles", ""),
+    ("escalate", "rbac.authorization.k8s.io", "clusterroles", ""),
+    ("get", "", "nodes", "proxy"),
+)
+
+
+def plan(facts: Rights) -> Iterator[Change]:
+    """Shrink every binding that names the account; one that does not name it any more needs nothing."""
+    for grant in facts.grants:
+        subjects = grant.binding.get("subjects") or []
+        left = [s for s in subjects if not names(s, facts.account, grant.binding)]
+        if len(left) < len(subjects):
+            yield _shrink(facts, grant, subjects, left)
+
+
+def names(subject: Json, account: Account, binding: Json) -> bool:
+    """Return whether a subject is this account, as a ServiceAccount or as the user behind it."""
+    if subject.get("kind") == "User":
+        return subject.get("name") == account.user
+    namespace = subject.get("namespace") or binding["metadata"].get("namespace")
+    return (
+        subject.get("kind") == "ServiceAccount"
+        and subject.get("name") == account.name
+        and namespace == account.namespace
+    )
+
+
+def _shrink(facts: Rights, grant: Grant, subjects: list[Json], left: list[Json]) -> Change:
+    role = grant.binding["roleRef"]
+    refusal = None
+    if facts.account.namespace in SYSTEM_NAMESPACES:
+        refusal = f"accounts of {facts.account.namespace} are never revoked automatically; do it by hand if you must"
+    return Change(
+        Verb.PATCH,
+        grant.ref,
+        body={
+            "metadata": {"resourceVersion": grant.binding["metadata"]["resourceVersion"]},
+            "subjects": left,
+        },
+        before={"subjects": subjects},
+        why=f"takes {facts.account} out of {role['kind']} {role['name']}",
+        undo=f"firebreak release {facts.incident.name} -n {facts.incident.namespace} --rights",
+        risk=Risk(beyond=grant.ref.namespace != facts.incident.namespace, touches=facts.sharers),
+        refusal=refusal,
+    )
+
+
+def questions(facts: Rights) -> list[Json]:
+    """Return what to ask of the API server as the account: all that its bindings gave, and the staples.
+
+    Each is the spec of a SubjectAccessReview. Bounded; the bindings' own rights come first.
+    """
+    asked: list[Json] = []
+    for grant in facts.grants:
+        for rule in grant.rules:
+            asked.extend(_from_rule(rule, grant.ref.namespace))
+    for verb, group, resource, subresource in STAPLES:
+        asked.extend(_resource(verb, group, resource, subresource, ns) for ns in (facts.account.namespace, ""))
+    unique = {str(sorted(spec.items())): spec for spec in asked}
+    identity = {"user": facts.account.user, "groups": list(facts.account.groups)}
+    return [identity | spec for spec in list(unique.values())[:MOST_QUESTIONS]]
+
+
+def _from_rule(rule: Json, namespace: str | None) -> Iterator[Json]:
+    verbs = rule.get("verbs") or []
+    for group, resource, name, verb in product(
+        rule.get("apiGroups") or [], rule.get("resources") or [], rule.get("resourceNames") or [""], verbs
+    ):
+        kind, _, subresource = str(resource).partition("/")
+        yield _resource(verb, group, kind, subresource, namespace or "", name)
+    for path, verb in product(rule.get("nonResourceURLs") or [], verbs):
+        yield {"nonResourceAttributes": {"path": path, "verb": verb}}
+
+
+def _resource(verb: str, group: str, resource: str, subresource: str, namespace: str, name: str = "") -> Json:
+    attributes = {
+        "verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace, "name": name,
+    }  # fmt: skip
+    return {"resourceAttributes": {k: v for k, v in attributes.items() if v}}
+
+
+def in_words(spec: Json) -> str:
+    """Return a question in words, e.g. `get secrets in shop`."""
+    if path := spec.get("nonResourceAttributes"):
+        return f"{path['verb']} {path['path']}"
+    a = spec["resourceAttributes"]
+    what = "/".join(filter(None, (a["resource"], a.get("subresource"))))
+    named = f" {a['name']}" if a.get("name") else ""
+    return f"{a['verb']} {what}{named} in {a.get('namespace') or 'all namespaces'}"

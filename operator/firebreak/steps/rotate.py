@@ -1,0 +1,172 @@
+"""Rotate: replace the secrets that the pods had access to, and restart who uses them.
+
+Never only one side: a value is generated only where its owner opted in by the annotation `firebreak.dev/rotate`, whose
+value is a JSON object of data key to `{"length": 32, "alphabet": "alphanumeric"}`. Tokens of the old kind are deleted:
+the API server then refuses them. Everything else is named for a person.
+"""
+
+import json
+import string
+from collections.abc import Iterator, Mapping
+
+from firebreak.api.base import Json
+from firebreak.model.change import Change, Generated, Ref, Risk, Verb
+from firebreak.model.facts import Secrets, SecretUse
+from firebreak.model.names import RESTARTED_FOR, ROTATE, ROTATED_FOR
+from firebreak.model.pod import Pod
+from firebreak.steps.reach import secrets_of
+
+ALPHABETS: Mapping[str, str] = {
+    "alphanumeric": string.ascii_letters + string.digits,
+    "hex": "0123456789abcdef",
+    "digits": string.digits,
+    "printable": string.ascii_letters + string.digits + "!#$%&*+-.:=?@^_~",
+}
+SHORTEST, LONGEST, DEFAULT_LENGTH = 8, 1024, 32
+
+
+class BadAnnotation(ValueError):
+    """The opt-in annotation cannot be understood; the secret is left for a person."""
+
+
+def plan(facts: Secrets) -> Iterator[Change]:
+    """Return a Change, or a refusal with words, for every secret in reach; then restart the users of rotated ones."""
+    rotated: list[str] = []
+    for use in facts.uses:
+        change = _secret(facts, use)
+        yield change
+        if change.refusal is None and change.verb is Verb.PATCH:
+            rotated.append(use.name)
+    for workload in facts.workloads:
+        used = sorted(set(rotated) & consumed(workload))
+        if used:
+            yield _restart(facts, workload, used)
+    for words in facts.elsewhere:
+        yield _manual(facts, Ref("Secret", words), "the account could read it; rotate it in its own namespace")
+
+
+def consumed(workload: Json) -> set[str]:
+    """Return the names of the secrets that a workload's pod template uses."""
+    template = (workload.get("spec") or {}).get("template") or {}
+    return {name for name, _ in secrets_of(Pod(template), None)}
+
+
+def _secret(facts: Secrets, use: SecretUse) -> Change:
+    target = Ref("Secret", use.name, use.namespace, (use.metadata or {}).get("uid"))
+    ways = "; ".join(use.ways)
+    if use.metadata is None:
+        return _manual(facts, target, f"named by the pod ({ways}) but not there now; rotate what it held")
+    if use.token:
+        return _delete_token(facts, target, use)
+    owner = next((o for o in use.metadata.get("ownerReferences") or [] if o.get("controller")), None)
+    annotations = use.metadata.get("annotations") or {}
+    if owner:
+        words = f"{owner.get('kind')} {owner.get('name')} owns it; rotate at the source, it would be overwritten here"
+        return _manual(facts, target, words)
+    if ROTATE not in annotations:
+        words = (
+            f"in reach ({ways}); its owner did not opt in with the annotation {ROTATE}: rotate it where it is issued"
+        )
+        return _manual(facts, target, words)
+    try:
+        keys = recipe(annotations[ROTATE])
+    except BadAnnotation as error:
+        return _manual(facts, target, f"annotation {ROTATE}: {error}")
+    return _generate(facts, target, use, keys)
+
+
+def recipe(annotation: str) -> dict[str, Generated]:
+    """Parse the opt-in annotation. Raises BadAnnotation with what is wrong."""
+    try:
+        wanted = json.loads(annotation)
+    except ValueError as error:
+        raise BadAnnotation('it is not JSON; want {"KEY": {"length": 32, "alphabet": "alphanumeric"}}') from error
+    if not isinstance(wanted, dict) or not wanted:
+        raise BadAnnotation("it names no data key")
+    return {str(key): _generated(str(key), options) for key, options in wanted.items()}
+
+
+def _generated(key: str, options: object) -> Generated:
+    if not isinstance(options, dict) or not set(options) <= {"length", "alphabet"}:
+        raise BadAnnotation(f"key {key!r} takes length and alphabet only")
+    length, alphabet = options.get("length", DEFAULT_LENGTH), options.get("alphabet", "alphanumeric")
+    if not isinstance(length, int) or not SHORTEST <= length <= LONGEST:
+        raise BadAnnotation(f"the length of key {key!r} is a whole number from {SHORTEST} to {LONGEST}")
+    if alphabet not in ALPHABETS:
+        raise BadAnnotation(f"the alphabet of key {key!r} is one of {', '.join(ALPHABETS)}")
+    return Generated(length, ALPHABETS[alphabet])
+
+
+def _generate(facts: Secrets, target: Ref, use: SecretUse, keys: dict[str, Generated]) -> Change:
+    others = tuple(_named(w) for w in facts.workloads if use.name in consumed(w))
+    return Change(
+        Verb.PATCH,
+        target,
+        body={"metadata": {"annotations": {ROTATED_FOR: facts.incident.uid}}, "stringData": keys},
+        why=f"in reach ({'; '.join(use.ways)}); its owner opted in for {', '.join(sorted(keys))}",
+        undo="none: the old values are gone, on purpose",
+        risk=Risk(reversible=False, touches=others),
+        once=True,
+        metadata_only=True,
+    )
+
+
+def _delete_token(facts: Secrets, target: Ref, use: SecretUse) -> Change:
+    return Change(
+        Verb.DELETE,
+        target,
+        why=f"a token that never expires, in reach ({'; '.join(use.ways)})",
+        undo="none: create a new token Secret if something outside the cluster needs one",
+        risk=Risk(reversible=False, beyond=target.namespace != facts.incident.namespace),
+        once=True,
+        metadata_only=True,
+    )
+
+
+def _restart(facts: Secrets, workload: Json, used: list[str]) -> Change:
+    metadata = workload["metadata"]
+    held = [p.name for p in facts.held if not p.detached and owns(workload, p)]
+    refusal = None
+    if held:
+        refusal = (
+            f"a restart would delete the quarantined pod {held[0]}; close the incident and delete the pod, then restart"
+        )
+    return Change(
+        Verb.PATCH,
+        Ref(workload["kind"], metadata["name"], metadata.get("namespace"), metadata.get("uid")),
+        body={"spec": {"template": {"metadata": {"annotations": {RESTARTED_FOR: facts.incident.uid}}}}},
+        why=f"its pods must start with the new {', '.join(used)}",
+        undo=f"kubectl rollout undo {workload['kind'].lower()}/{metadata['name']} -n {metadata.get('namespace')}",
+        risk=Risk(touches=(_named(workload),)),
+        refusal=refusal,
+    )
+
+
+def owns(workload: Json, pod: Pod) -> bool:
+    """Return whether a pod belongs to a workload, directly or through the ReplicaSet that its name begins with."""
+    owner = pod.controller
+    if owner is None:
+        return False
+    if owner.get("uid") == workload["metadata"].get("uid"):
+        return True
+    name = f"{workload['metadata']['name']}-"
+    return (
+        workload["kind"] == "Deployment"
+        and owner.get("kind") == "ReplicaSet"
+        and str(owner.get("name")).startswith(name)
+    )
+
+
+def _named(workload: Json) -> str:
+    return f"{workload['kind']} {workload['metadata']['name']}"
+
+
+def _manual(facts: Secrets, target: Ref, words: str) -> Change:
+    return Change(
+        Verb.PATCH,
+        target,
+        why=words,
+        undo="",
+        risk=Risk(beyond=target.namespace != facts.incident.namespace),
+        refusal="a person must rotate it",
+    )

@@ -1,0 +1,55 @@
+"""What a pod's spec says about what is beyond its walls: the node, and cloud credentials."""
+
+import re
+from collections.abc import Iterator
+
+from firebreak.api.base import Json
+from firebreak.model.pod import Pod
+from firebreak.model.verdict import NODE, Verdict
+
+RUNTIME_SOCKETS = ("docker.sock", "containerd.sock", "crio.sock", "cri-dockerd.sock")
+PLAIN = re.compile(r"^[A-Za-z0-9_+=,.@:/-]{1,512}$")
+
+# Annotation of the account -> (what it is, the command that ends its sessions). Sources: the documentation of EKS IAM
+# roles for service accounts ("revoke sessions" of an IAM role), GKE Workload Identity, Azure AD workload identity.
+CLOUDS = {
+    "eks.amazonaws.com/role-arn": (
+        "AWS role",
+        "in IAM: role {value}, 'Revoke sessions' (policy AWSRevokeOlderSessions with aws:TokenIssueTime)",
+    ),
+    "iam.gke.io/gcp-service-account": ("Google service account", "gcloud iam service-accounts disable {value}"),
+    "azure.workload.identity/client-id": ("Azure identity", "az ad sp update --id {value} --set accountEnabled=false"),
+}
+
+
+def node(pods: tuple[Pod, ...], neighbours: dict[str, list[str]]) -> Verdict:
+    """Say whether a pod could have reached its node. `neighbours` are the pods on each node, by node name."""
+    reasons = [f"{pod.name} on {pod.node}: {', '.join(why)}" for pod in pods if (why := list(escapes(pod)))]
+    if not reasons:
+        return Verdict(NODE, "False", "Confined", "no pod of the incident has a way to its node by its spec")
+    nodes = sorted({pod.node for pod in pods if any(escapes(pod))})
+    others = [f"{n}: {', '.join(neighbours.get(n, [])[:20])}" for n in nodes]
+    return Verdict(NODE, "True", "WayToNode", f"{'; '.join(reasons)}. Pods on it: {'; '.join(others)}")
+
+
+def escapes(pod: Pod) -> Iterator[str]:
+    """Yield the ways in which a pod's spec opens the node to it."""
+    for key in ("hostPID", "hostNetwork", "hostIPC"):
+        if pod.spec.get(key):
+            yield key
+    for _, container in pod.containers():
+        if (container.get("securityContext") or {}).get("privileged"):
+            yield f"container {container.get('name')} is privileged"
+    for volume in pod.spec.get("volumes") or []:
+        if path := (volume.get("hostPath") or {}).get("path"):
+            kind = "runtime socket" if str(path).endswith(RUNTIME_SOCKETS) else "hostPath"
+            yield f"{kind} {path}"
+
+
+def cloud(account: Json) -> Iterator[str]:
+    """Yield, in words, the cloud credentials that an account carries: they outlive every cut in the cluster."""
+    for key, value in ((account.get("metadata") or {}).get("annotations") or {}).items():
+        if key in CLOUDS:
+            what, command = CLOUDS[key]
+            shown = value if PLAIN.match(str(value)) else "(name withheld: unusual characters; read the annotation)"
+            yield f"{what} {shown} is live; {command.format(value=shown)}"
