@@ -1,9 +1,16 @@
 """The tiers of rights, as data and as asked of the API server."""
 
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
 import pytest
+from fake_api import Answer, FakeApi, Fault, always
+from kubernetes.aio.client.configuration import Configuration
 
 from firebreak.api.playbook import STEP_NAMES
-from firebreak.model.tiers import CONTAIN, ERADICATE, PRESERVE, TIERS, Right, Tier, lacking, needed
+from firebreak.kube.client import Api
+from firebreak.kube.tiers import Tiers
+from firebreak.model.tiers import CONTAIN, ERADICATE, PRESERVE, TIERS, Right, Tier, needed
 
 
 def rights_of(tier: Tier) -> list[Right]:
@@ -58,10 +65,77 @@ def test_a_right_of_a_group_everywhere_reads_as_people_write_it() -> None:
     assert right.in_words("patch", None) == "patch deployments.apps in all namespaces"
 
 
-def test_a_missing_tier_is_named_with_the_command_that_grants_it() -> None:
-    missing = [f"patch things{number} in shop" for number in range(7)]
-    assert lacking(ERADICATE, missing) == (
-        "the operator lacks rights of tier eradicate: patch things0 in shop, patch things1 in shop, "
-        "patch things2 in shop, patch things3 in shop, patch things4 in shop and 2 more; "
-        "grant them with `kubectl apply -k manifests/components/tier-eradicate`"
-    )
+def test_what_has_no_namespace_is_asked_without_one() -> None:
+    assert Right("", "nodes", ("get",)).attributes("get", "shop") == {"verb": "get", "resource": "nodes"}
+
+
+def test_a_tier_names_the_command_that_grants_it() -> None:
+    assert ERADICATE.remedy == "kubectl apply -k manifests/components/tier-eradicate"
+
+
+class Clock:
+    """A clock that moves when told, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def api(fake: FakeApi) -> AsyncIterator[Api]:
+    configuration = Configuration()
+    configuration.host = fake.url
+    async with Api(configuration) as connected:
+        yield connected
+
+
+def refuse(*refused: tuple[str, str]) -> Callable[[dict[str, Any]], tuple[bool, str]]:
+    """Refuse these (verb, resource), allow the rest."""
+
+    def authorize(spec: dict[str, Any]) -> tuple[bool, str]:
+        asked = spec["resourceAttributes"]
+        return (asked["verb"], asked["resource"]) not in refused, ""
+
+    return authorize
+
+
+async def test_nothing_is_missing_when_the_api_server_allows_everything(fake: FakeApi, api: Api) -> None:
+    assert await Tiers(api).missing(ERADICATE, "shop") == []
+
+
+async def test_what_is_missing_is_named_in_words_in_the_order_of_the_tier(fake: FakeApi, api: Api) -> None:
+    fake.authorize("SelfSubjectAccessReview", refuse(("patch", "secrets"), ("bind", "clusterroles"), ("get", "pods")))
+    assert await Tiers(api).missing(ERADICATE, "shop") == [
+        "bind clusterroles.rbac.authorization.k8s.io in all namespaces",
+        "patch secrets in shop",
+    ]
+
+
+async def test_rights_in_firebreaks_own_namespace_are_asked_apart(fake: FakeApi, api: Api) -> None:
+    fake.authorize("SelfSubjectAccessReview", refuse(("patch", "configmaps"), ("create", "pods")))
+    assert await Tiers(api).missing(CONTAIN, "shop") == []
+    assert await Tiers(api).missing_at_home(CONTAIN, "firebreak") == [
+        "patch configmaps firebreak-enforcement in firebreak",
+        "create pods in firebreak",
+    ]
+
+
+async def test_an_answer_is_asked_for_again_after_half_a_minute(fake: FakeApi, api: Api) -> None:
+    clock = Clock()
+    tiers = Tiers(api, clock)
+    fake.authorize("SelfSubjectAccessReview", refuse(("list", "events")))
+    assert await tiers.missing(PRESERVE, "shop") == ["list events in shop"]
+    fake.authorize("SelfSubjectAccessReview", refuse())
+    clock.now = 129.9
+    assert await tiers.missing(PRESERVE, "shop") == ["list events in shop"]
+    clock.now = 130.0
+    assert await tiers.missing(PRESERVE, "shop") == []
+
+
+async def test_whether_a_right_is_there_is_unknown_when_nobody_may_ask(fake: FakeApi, api: Api) -> None:
+    fake.faults.add(Fault(when=always, how=Answer(403, message="no reviews for you")))
+    assert await Tiers(api).missing(PRESERVE, "shop") == [
+        "unknown whether the rights of tier preserve are there: the API server refuses to say (no reviews for you)"
+    ]

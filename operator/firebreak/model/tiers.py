@@ -18,6 +18,13 @@ AUTHORIZATION = "authorization.k8s.io"
 COORDINATION = "coordination.k8s.io"
 ENFORCEMENT = "firebreak-enforcement"  # the ConfigMap that keeps what the probe of NetworkPolicies saw
 
+# Asked without a namespace, as their requests come: a RoleBinding cannot grant them.
+CLUSTER_SCOPED = frozenset({
+    "playbooks", "nodes", "selfsubjectaccessreviews", "subjectaccessreviews", "clusterroles", "clusterrolebindings",
+    "adminnetworkpolicies", "baselineadminnetworkpolicies", "clusternetworkpolicies",
+    "ciliumclusterwidenetworkpolicies", "globalnetworkpolicies",
+})  # fmt: skip
+
 READ = ("get", "list")
 WATCH = ("get", "list", "watch")
 
@@ -31,12 +38,16 @@ class Right:
     verbs: tuple[str, ...]
     name: str = ""
 
+    def where(self, namespace: str | None) -> str | None:
+        """Return the namespace to ask in: none for what has none."""
+        return None if self.resource in CLUSTER_SCOPED else namespace
+
     def attributes(self, verb: str, namespace: str | None) -> Json:
         """Return the resourceAttributes of an access review for one of the verbs; no namespace means all of them."""
         resource, _, subresource = self.resource.partition("/")
         asked = {
             "verb": verb, "group": self.group, "resource": resource, "subresource": subresource,
-            "name": self.name, "namespace": namespace or "",
+            "name": self.name, "namespace": self.where(namespace) or "",
         }  # fmt: skip
         return {key: value for key, value in asked.items() if value}
 
@@ -45,7 +56,7 @@ class Right:
         kind, slash, subresource = self.resource.partition("/")
         what = f"{kind}.{self.group}" if self.group else kind
         named = f" {self.name}" if self.name else ""
-        return f"{verb} {what}{slash}{subresource}{named} in {namespace or 'all namespaces'}"
+        return f"{verb} {what}{slash}{subresource}{named} in {self.where(namespace) or 'all namespaces'}"
 
 
 @dataclass(frozen=True)
@@ -146,9 +157,3 @@ _NEEDED = {
 def needed(step: str) -> Tier:
     """Return the tier that a playbook's step needs, besides `contain`. Raises KeyError for what is no step."""
     return _NEEDED[step]
-
-
-def lacking(tier: Tier, missing: list[str]) -> str:
-    """Return the sentence for a step that cannot run: what is missing and what grants it."""
-    shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")  # noqa: PLR2004 - a short list
-    return f"the operator lacks rights of tier {tier.name}: {shown}; grant them with `{tier.remedy}`"

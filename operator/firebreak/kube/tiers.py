@@ -1,0 +1,64 @@
+"""Asking the API server whether a tier of rights is granted, before a step runs into a refusal."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from firebreak.api.base import Json
+from firebreak.kube.client import Api
+from firebreak.kube.errors import Forbidden
+from firebreak.model.tiers import AUTHORIZATION, Right, Tier
+
+FRESH = 30.0  # seconds an answer is used again: a tier that was just granted is noticed after that
+AT_ONCE = 16  # questions under way: a start must not look like a storm to the API server
+
+
+class Tiers:
+    """Answers which rights of a tier are missing. `clock` counts seconds and never goes back."""
+
+    def __init__(self, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._clock = clock
+        self._answers: dict[tuple[Right, str, str | None], tuple[float, bool]] = {}
+        self._gate = asyncio.Semaphore(AT_ONCE)
+
+    async def missing(self, tier: Tier, namespace: str) -> list[str]:
+        """Return, in words, the rights of the tier that Firebreak lacks for an incident in this namespace.
+
+        Raises `Unavailable` when the API server does not answer.
+        """
+        return await self._missing(tier, tier.everywhere, namespace)
+
+    async def missing_at_home(self, tier: Tier, own: str) -> list[str]:
+        """Return, in words, the rights of the tier that are missing in Firebreak's own namespace."""
+        return await self._missing(tier, tier.own, own)
+
+    async def _missing(self, tier: Tier, rights: tuple[Right, ...], namespace: str) -> list[str]:
+        self._forget_old()
+        asked = [(right, verb) for right in rights for verb in right.verbs]
+        try:
+            allowed = await asyncio.gather(*(self._allowed(right, verb, namespace) for right, verb in asked))
+        except Forbidden as error:
+            words = f"unknown whether the rights of tier {tier.name} are there"
+            return [f"{words}: the API server refuses to say ({error.message})"]
+        answers = zip(asked, allowed, strict=True)
+        return [right.in_words(verb, namespace) for (right, verb), granted in answers if not granted]
+
+    async def _allowed(self, right: Right, verb: str, namespace: str) -> bool:
+        question = (right, verb, right.where(namespace))
+        if question in self._answers:
+            return self._answers[question][1]
+        body: Json = {
+            "apiVersion": f"{AUTHORIZATION}/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": right.attributes(verb, namespace)},
+        }
+        async with self._gate:
+            review = await self._api.create("SelfSubjectAccessReview", None, body)
+        granted = (review.get("status") or {}).get("allowed") is True
+        self._answers[question] = (self._clock(), granted)
+        return granted
+
+    def _forget_old(self) -> None:
+        now = self._clock()
+        self._answers = {q: (at, granted) for q, (at, granted) in self._answers.items() if now - at < FRESH}
