@@ -5,9 +5,11 @@ import json
 import sys
 from pathlib import Path
 
+from cluster.building import build_image
 from cluster.choose import choose
 from cluster.provider import ClusterError
 from cluster.saying import say
+from cluster.settings import Paths
 
 
 def main() -> int:
@@ -32,6 +34,25 @@ def _run(arguments: argparse.Namespace) -> None:
         _emit(choose().info().to_json())
     elif arguments.command == "load":
         choose().load_image(arguments.tar)
+    elif arguments.command == "build-image":
+        sys.stdout.write(f"{_build_image(arguments)}\n")
+
+
+def _build_image(arguments: argparse.Namespace) -> Path:
+    return build_image(
+        Paths.from_environment(),
+        context=arguments.context,
+        dockerfile=arguments.file,
+        tag=arguments.tag,
+        build_args=dict(arguments.build_arg),
+    )
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
 
 
 def _emit(value: object) -> None:
@@ -48,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("info", help="kubeconfig, audit log, programs and S3 server, as JSON")
     load = commands.add_parser("load", help="load the images of a docker-archive into the cluster")
     load.add_argument("tar", type=Path)
+    build = commands.add_parser("build-image", help="build a Dockerfile; prints the path of the docker-archive")
+    build.add_argument("--file", type=Path, required=True, help="the Dockerfile")
+    build.add_argument("--tag", required=True, help="the image's name, for example firebreak:dev")
+    build.add_argument("--context", type=Path, required=True, help="the folder that COPY copies from")
+    build.add_argument("--build-arg", type=_name_and_value, action="append", default=[], metavar="NAME=VALUE")
     return parser
 
 

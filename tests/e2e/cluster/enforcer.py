@@ -60,7 +60,7 @@ class Mirror(threading.Thread):
         with self._lock:
             self._objects = {item["metadata"]["uid"]: item for item in listed["items"]}
         self._changed.set()
-        return listed["metadata"]["resourceVersion"]
+        return str(listed["metadata"]["resourceVersion"])
 
     def _watch(self, since: str) -> None:
         path = f"{self._path}?watch=1&allowWatchBookmarks=true&resourceVersion={since}"

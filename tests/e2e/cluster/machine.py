@@ -7,6 +7,7 @@ whole machine, two folders to mount on, and the link and routes between the mach
 import json
 import os
 import shutil
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def restore(paths: Paths) -> None:
     for controller in (*CONTROLLERS, "unified"):
         cgroup = CGROUPS / controller / settings.CGROUP
         # Processes of killed containers leave their cgroups a moment after the signal.
-        wait_until(lambda top=cgroup: _remove_cgroup(top), timeout=10, otherwise=f"cgroup {cgroup} is still in use")
+        wait_until(partial(_remove_cgroup, cgroup), timeout=10, otherwise=f"cgroup {cgroup} is still in use")
     note = paths.run / "machine.json"
     if not note.exists():
         return
