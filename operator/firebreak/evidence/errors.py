@@ -5,7 +5,8 @@
     ├── StoreRefused       permanent: address, bucket, credentials, rights; a person has to change something
     ├── AlreadyExists      a create-only object is there already
     ├── NotFound           the object is not there
-    └── CorruptEvidence    the object is there and is not what Firebreak wrote
+    ├── CorruptEvidence    the object is there and is not what Firebreak wrote
+    └── SealError          evidence could not be sealed: nothing there, or it does not read back
 
 The client library's own texts are never passed on: they quote the request and the server's answer, which hold access
 key ids, signatures and, for Azure, the whole token. Only the HTTP status, the S3 error code and the operating system's
@@ -49,6 +50,10 @@ class NotFound(StoreError):
 
 class CorruptEvidence(StoreError):
     """An object is too large, unreadable or not in the form that Firebreak writes."""
+
+
+class SealError(StoreError):
+    """Evidence is not sealed, so it does not count as preserved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ Key = NewType("Key", str)
 SEGMENT_LENGTH = 160
 """Characters at most in one segment: file systems end at 255 bytes, and stores add suffixes of their own."""
 
-KEY_LENGTH = 512
+KEY_LENGTH = 400
 """Characters at most in a built key: S3 ends at 1024 bytes, and prefixes are joined before it."""
 
-_SHORT_LENGTH = 60
+_SHORT_LENGTH = 48
 _MOST_SEGMENTS = 8
 _PLAIN = frozenset(string.ascii_letters + string.digits + "._-")
 _SPECIAL = {"": "~", ".": "%2E", "..": "%2E%2E"}

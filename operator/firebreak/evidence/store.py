@@ -145,13 +145,18 @@ class EvidenceStore:
 
     async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
         patience = self._patience
+
+        # tenacity awaits what it recognises as a coroutine function, which a lambda is not.
+        async def once() -> T:
+            return await request()
+
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailable),
             wait=wait_random_exponential(multiplier=patience.first_wait, max=patience.longest_wait),
             stop=stop_before_delay(patience.budget),
             reraise=True,
         )
-        return await retrying(request)
+        return await retrying(once)
 
 
 class _Passing:

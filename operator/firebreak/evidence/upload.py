@@ -2,8 +2,7 @@
 
 The library must not iterate a capture itself: cancelled, it leaves its half-done upload in the store and goes on
 polling the source (seen with obstore 0.12). So the caller's own task reads the source, and the library reads a
-hand-over
-of one block that we can make fail.
+hand-over of one block that we can make fail.
 """
 
 import asyncio
