@@ -113,7 +113,7 @@ class PlaybookSpec(Written):
 
     approval: Approval = Field(
         default=Approval.WHEN_RISKY,
-        description="`WhenRisky`: Changes that are irreversible, beyond the namespace or touch others wait for a person.",
+        description="`WhenRisky`: what is irreversible, beyond the namespace or touches others waits for a person.",
     )
     steps: list[Step] = Field(min_length=1, max_length=16, description="The steps.")
 

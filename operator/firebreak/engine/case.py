@@ -20,7 +20,6 @@ from firebreak.model.pod import Pod
 from firebreak.model.verdict import Verdict, record
 from firebreak.settings import Settings
 
-
 OptionsT = TypeVar("OptionsT", bound=StepOptions)
 
 

@@ -25,10 +25,9 @@ async def run(case: Case) -> None:
     for stage in STAGES:
         if stage.name in named:
             plans[stage.name] = await stage.plan(trial)
-    wanted = capture.plan(pods, files=bool(case.options("capture", Capture).paths))
-    words = (
-        f"{sum(1 for _ in wanted)} artifacts of {len(pods)} pods would be preserved" if target else "no target is named"
-    )
+    waves = capture.plan(pods, files=bool(case.options("capture", Capture).paths))
+    number = sum(len(wave) for wave in waves)
+    words = f"{number} artifacts of {len(pods)} pods would be preserved" if target else "no target is named"
     case.journal.note(lambda s: with_step(s, "capture", state=StepState.PENDING, message=words))
     for name, changes in plans.items():
         _note(case, name, changes)

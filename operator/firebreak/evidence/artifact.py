@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from firebreak.evidence.canonical import Document, Record, Sha256, Timestamp
 from firebreak.evidence.keys import KEY_LENGTH, Key, is_key
-from firebreak.evidence.source import MESSAGE_LENGTH, REASON_PATTERN, Completeness
+from firebreak.evidence.source import MESSAGE_LENGTH, REASON_PATTERN
+from firebreak.model.outcome import Completeness
 
 ARTIFACT_SCHEMA: Literal["firebreak.dev/artifact/v1"] = "firebreak.dev/artifact/v1"
 

@@ -17,8 +17,9 @@ from firebreak.evidence.concurrency import for_each
 from firebreak.evidence.errors import AlreadyExists, CorruptEvidence
 from firebreak.evidence.keys import Key
 from firebreak.evidence.layout import RECEIPTS, IncidentIdentity, Layout, object_key, receipt_key
-from firebreak.evidence.source import COMPLETE, BytesSource, Completeness, Outcome, Source
+from firebreak.evidence.source import COMPLETE, BytesSource, Source
 from firebreak.evidence.store import EvidenceStore, Stored
+from firebreak.model.outcome import Completeness, Outcome
 
 Clock = Callable[[], datetime]
 

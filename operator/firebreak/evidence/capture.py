@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator
 
-from firebreak.evidence.source import Completeness, Outcome, Source
+from firebreak.evidence.source import Source
+from firebreak.model.outcome import Completeness, Outcome
 
 MAX_ARTIFACT_BYTES = 64 * 1024**3
 """Bytes at most in one artifact: a hostile container can print for ever, and one S3 upload ends at 78 GiB here."""

@@ -12,8 +12,8 @@ from firebreak.evidence.custody import Collector, CustodyRef
 from firebreak.evidence.errors import CorruptEvidence, NotFound
 from firebreak.evidence.keys import Key
 from firebreak.evidence.layout import IncidentIdentity, Layout, manifest_key
-from firebreak.evidence.source import Completeness
 from firebreak.evidence.store import EvidenceStore
+from firebreak.model.outcome import Completeness
 
 MANIFEST_LIMIT = 64 * 1024 * 1024
 """Bytes at most in one manifest: about 60,000 artifacts."""

@@ -17,6 +17,8 @@ from typing import Protocol
 
 import aiohttp
 
+from firebreak.model.outcome import Completeness, Outcome
+
 MESSAGE_LIMIT = 2048
 """Characters of a message: enough for a tar's complaints, small enough for a status."""
 
@@ -38,14 +40,6 @@ class Connection(Protocol):
 
     async def headers(self) -> dict[str, str]:
         """Headers that authenticate the next request."""
-
-
-class Completeness(StrEnum):
-    """How much of what was asked for is in hand."""
-
-    COMPLETE = "Complete"
-    PARTIAL = "Partial"
-    MISSING = "Missing"
 
 
 class Reason(StrEnum):
@@ -84,20 +78,6 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a source was worth. `message` is one sentence for people, without control characters."""
-
-    completeness: Completeness
-    reason: Reason
-    message: str
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything asked for is in hand."""
-        return self.completeness is Completeness.COMPLETE
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one stream: bytes delivered, and seconds to connect, between two chunks, and overall."""
 
@@ -122,7 +102,7 @@ class ContainerRef:
 class StreamEnded(Exception):
     """Raised inside a source to end it early; never leaves this package."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 

@@ -30,29 +30,30 @@ class Request:
     previous: bool = False
 
 
-def plan(pods: tuple[Pod, ...], *, files: bool) -> Iterator[Request]:
-    """Return the artifacts of all pods: what dies first for all of them, then the next, the long file copies last."""
-    for pod in pods:
-        for container in pod.running:
-            yield _of(pod, Source.VOLATILE, f"volatile/{container}.txt", "text/plain", container)
-    for pod in pods:
-        yield _of(pod, Source.POD, "pod.json", "application/json")
-        yield from _logs(pod)
-        yield _of(pod, Source.DESCRIBE, "describe.txt", "text/plain")
-        yield _of(pod, Source.SURROUNDINGS, "surroundings.json", "application/json")
-    if files:
-        for pod in pods:
-            for container in pod.running:
-                yield _of(pod, Source.FILES, f"files/{container}.tar", "application/x-tar", container)
+def plan(pods: tuple[Pod, ...], *, files: bool) -> tuple[tuple[Request, ...], ...]:
+    """Return the artifacts of all pods in waves: what dies first for all of them, then the rest, long copies last."""
+    return (
+        tuple(_of(p, Source.VOLATILE, f"volatile/{c}.txt", "text/plain", c) for p in pods for c in p.running),
+        tuple(request for pod in pods for request in _documents(pod)),
+        tuple(_of(p, Source.FILES, f"files/{c}.tar", "application/x-tar", c) for p in pods for c in p.running if files),
+    )
+
+
+def _documents(pod: Pod) -> Iterator[Request]:
+    yield _of(pod, Source.POD, "pod.json", "application/json")
+    yield from _logs(pod)
+    yield _of(pod, Source.DESCRIBE, "describe.txt", "text/plain")
+    yield _of(pod, Source.SURROUNDINGS, "surroundings.json", "application/json")
 
 
 def _logs(pod: Pod) -> Iterator[Request]:
-    """Logs of all containers of all kinds: the previous one's die with the next restart, so they come first."""
-    for previous in (True, False):
-        for _, container in pod.containers():
-            name = str(container.get("name", ""))
-            which = "previous" if previous else "current"
-            yield _of(pod, Source.LOG, f"logs/{name}.{which}.log", "text/plain", name, previous=previous)
+    """Logs of all containers that ever started: the previous one's die with the next restart, so they come first."""
+    restarted = [s["name"] for s in pod.statuses() if s.get("name") and s.get("restartCount")]
+    started = [s["name"] for s in pod.statuses() if s.get("name") and s.get("containerID")]
+    for name in restarted:
+        yield _of(pod, Source.LOG, f"logs/{name}.previous.log", "text/plain", name, previous=True)
+    for name in started:
+        yield _of(pod, Source.LOG, f"logs/{name}.current.log", "text/plain", name)
 
 
 def _of(

@@ -102,9 +102,8 @@ def _from_rule(rule: Json, namespace: str | None) -> Iterator[Json]:
 
 
 def _resource(verb: str, group: str, resource: str, subresource: str, namespace: str, name: str = "") -> Json:
-    attributes = {
-        "verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace, "name": name,
-    }  # fmt: skip
+    attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
+    attributes |= {"namespace": namespace, "name": name}
     return {"resourceAttributes": {k: v for k, v in attributes.items() if v}}
 
 

@@ -1,0 +1,62 @@
+# Every target sets up what it needs; a fresh machine needs Python 3.11, Go, make and git. `make help` lists them.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+RUN := .venv/bin
+CLUSTER := PYTHONPATH=tests/e2e $(RUN)/python -m cluster
+IMAGE ?= firebreak:dev
+ARGS ?=
+
+.PHONY: help demo demo-clean test unit e2e lint format crds image bench cluster-up cluster-down cluster-info
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.venv/.ready: pyproject.toml uv.lock tools/bootstrap
+	@tools/bootstrap
+	touch $@
+
+demo: image ## a real cluster, an attack, an Incident, and what Firebreak does about it
+	@$(RUN)/python -m demo $(ARGS)
+
+demo-clean: .venv/.ready ## remove what the demo left, the cluster included
+	@$(RUN)/python -m demo --clean
+
+test: lint unit e2e ## everything: gates, unit tests, end-to-end tests on a real cluster
+
+unit: .venv/.ready ## unit tests, in seconds
+	@$(RUN)/pytest tests/unit tests/contract $(ARGS)
+
+e2e: image ## end-to-end tests on a real cluster, against the deployed image
+	@PYTHONPATH=tests/e2e $(RUN)/pytest tests/e2e $(ARGS)
+
+lint: .venv/.ready ## ruff, strict types, the layers
+	@$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+format: .venv/.ready ## format the code
+	@$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+crds: .venv/.ready ## write crds/ from the models
+	@$(RUN)/firebreak crds --output-dir crds
+
+image: cluster-up ## build the image and load it into the cluster
+	@tools/image $(IMAGE)
+
+bench: cluster-up ## speed as ratios against the floor
+	@PYTHONPATH=tests/e2e $(RUN)/python -m benchmarks $(ARGS)
+
+cluster-up: .venv/.ready ## start the real cluster (about 5 minutes the first time: it is built)
+	@$(CLUSTER) up
+
+cluster-down: .venv/.ready ## stop the cluster and remove its state
+	@$(CLUSTER) down --purge
+
+cluster-info: .venv/.ready ## where the cluster is, as JSON
+	@$(CLUSTER) info

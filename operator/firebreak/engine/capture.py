@@ -1,0 +1,188 @@
+"""Capture: collect what the plan names, stream it to the store, seal it, read the seal back."""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from firebreak import __version__
+from firebreak.api.incident import EvidenceReport, StepState
+from firebreak.api.playbook import Capture
+from firebreak.engine.case import Case, pin
+from firebreak.engine.sources import METHODS, open_source
+from firebreak.engine.stages import held
+from firebreak.evidence import custody
+from firebreak.evidence.artifact import Artifact, ArtifactRequest, Origin
+from firebreak.evidence.bundle import Bundle
+from firebreak.evidence.custody import Collector
+from firebreak.evidence.errors import StoreError, StoreUnavailable
+from firebreak.evidence.keys import key
+from firebreak.evidence.layout import IncidentIdentity
+from firebreak.evidence.seal import seal
+from firebreak.evidence.store import EvidenceStore
+from firebreak.kube import survey
+from firebreak.model.pod import Pod
+from firebreak.model.record import step, with_step
+from firebreak.model.tiers import needed
+from firebreak.model.verdict import EVIDENCE, Verdict
+from firebreak.steps import capture
+from firebreak.steps.capture import Request
+
+log = structlog.get_logger()
+
+NAME = "capture"
+MOST_GAPS = 50  # named in the status; the manifest has all
+AT_ONCE = 4  # artifacts of one incident read at the same time
+STORE_AGAIN, BLOCKED_AGAIN, TARGET_AGAIN = 5.0, 30.0, 5.0  # seconds
+
+
+async def run(case: Case) -> float | None:
+    """Capture what has no receipt yet, then seal. Returns the seconds until the next try, None when it is finished."""
+    store = case.tools.store
+    if store is None:
+        return await _blocked(
+            case, "NoStore", "no evidence store is configured: set FIREBREAK_STORE and restart Firebreak"
+        )
+    tier = needed(NAME)
+    if missing := await case.tools.tiers.missing(tier, case.id.namespace):
+        words = f"rights of tier {tier.name} are missing ({', '.join(missing[:5])}): {tier.remedy}"
+        return await _blocked(case, "RightsMissing", words)
+    pods = await _pods(case)
+    if not pods:
+        return await _nobody(case)
+    attempts, now = step(case.status, NAME).attempts + 1, case.journal.now()
+    started = step(case.status, NAME).started_at or now
+    case.journal.note(lambda s: with_step(s, NAME, state=StepState.RUNNING, attempts=attempts, started_at=started))
+    try:
+        await _collect_and_seal(case, store, pods)
+    except StoreUnavailable as error:
+        words = f"the store does not answer; tried again until it does: {error}"
+        await case.journal.write(
+            case.claim(Verdict(EVIDENCE, "False", "StoreUnavailable", words)),
+            lambda s: with_step(s, NAME, message=words),
+        )
+        return STORE_AGAIN
+    except StoreError as error:
+        return await _blocked(case, "StoreRefused", str(error))
+    return None
+
+
+async def _pods(case: Case) -> tuple[Pod, ...]:
+    """The pods on record; in mode Preserve nobody cut them, so they are put on record here. Gone ones are named too."""
+    target = case.incident.spec.target
+    if target and not case.status.pods:
+        found = await survey.target_pods(case.tools.api, case.id, target)
+        case.journal.note(lambda s: pin(s, found))
+    there = {pod.uid: pod for pod in await held(case)}
+    return tuple(there.get(uid) or _gone(case, uid, record.name) for uid, record in case.status.pods.items())
+
+
+def _gone(case: Case, uid: str, name: str) -> Pod:
+    return Pod({"metadata": {"name": name, "namespace": case.id.namespace, "uid": uid}})
+
+
+async def _nobody(case: Case) -> float:
+    words = "no pod of the target is there; looking again until the incident is closed"
+    await case.journal.write(
+        case.claim(Verdict(EVIDENCE, "False", "TargetNotFound", words)),
+        lambda s: with_step(s, NAME, state=StepState.BLOCKED, message=words),
+    )
+    return TARGET_AGAIN
+
+
+async def _blocked(case: Case, reason: str, words: str) -> float:
+    await case.journal.write(
+        case.claim(Verdict(EVIDENCE, "False", reason, words)),
+        lambda s: with_step(s, NAME, state=StepState.BLOCKED, message=words),
+    )
+    return BLOCKED_AGAIN
+
+
+async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, ...]) -> None:
+    settings = case.tools.settings
+    identity = IncidentIdentity(
+        namespace=case.id.namespace, name=case.id.name, uid=case.id.uid, cluster=settings.cluster
+    )
+    bundle = Bundle.open(store, identity, clock=case.tools.clock)
+    have = await bundle.receipts()
+    began = "resumed" if have else "began"
+    await custody.record(bundle, _collector(case), f"{began} to capture for incident {case.id}")
+    options = case.options(NAME, Capture)
+    for wave in capture.plan(pods, files=bool(options.paths)):
+        todo = [request for request in wave if key(*request.name.split("/")) not in have]
+        await _wave(case, bundle, todo, options)
+    await _seal(case, bundle)
+
+
+async def _wave(case: Case, bundle: Bundle, requests: Iterable[Request], options: Capture) -> None:
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(request: Request) -> None:
+        async with slots:
+            artifact = await _save(case, bundle, request, options)
+            case.tools.metrics.evidence_bytes.inc(artifact.bytes)
+            log.info("captured", incident=str(case.id), artifact=artifact.name, completeness=artifact.completeness)
+
+    answers = await asyncio.gather(*(one(request) for request in requests), return_exceptions=True)
+    for answer in answers:  # all of a wave is tried before the first failure counts
+        if isinstance(answer, BaseException):
+            raise answer
+
+
+async def _save(case: Case, bundle: Bundle, request: Request, options: Capture) -> Artifact:
+    pod = request.pod
+    record = case.status.pods.get(pod.uid)
+    first_sight = record.containers.get(request.container or "") if record else None
+    source = await open_source(case.tools, request, options, first_sight)
+    origin = Origin(
+        namespace=pod.namespace, name=pod.name, uid=pod.uid, container=request.container, container_id=first_sight
+    )
+    wanted = ArtifactRequest(
+        name=key(*request.name.split("/")),
+        origin=origin,
+        media_type=request.media_type,
+        method=METHODS[request.source],
+    )
+    return await bundle.save(wanted, source, limit=options.max_bytes)
+
+
+def _collector(case: Case) -> Collector:
+    settings = case.tools.settings
+    return Collector(account=f"{settings.namespace}/firebreak", pod=settings.pod, version=__version__)
+
+
+async def _seal(case: Case, bundle: Bundle) -> None:
+    """Seal, read back, and claim only what the seal says: sealed with gaps is not preserved."""
+    collector = _collector(case)
+    await custody.record(bundle, collector, f"sealed the evidence of incident {case.id}")
+    sealed = await seal(bundle, collector)
+    gaps = [f"{gap.name}: {gap.completeness}/{gap.reason}: {gap.message}"[:512] for gap in sealed.gaps]
+    report = EvidenceReport(
+        url=bundle.url,
+        artifacts=sealed.artifacts,
+        complete=sealed.artifacts - len(gaps),
+        bytes=sealed.bytes,
+        gaps=gaps[:MOST_GAPS],
+        seal=sealed.digest,
+    )
+    verdict = judge(report, len(gaps), local=bundle.store.local)
+    state = StepState.DONE if verdict.holds else StepState.PARTIAL
+    now = case.journal.now()
+    await case.journal.write(
+        case.claim(verdict),
+        lambda s: with_step(s, NAME, state=state, finished_at=now, message=verdict.message),
+        lambda s: s.model_copy(
+            update={"evidence": report, "timings": s.timings.model_copy(update={"sealed_at": now})},
+        ),
+    )
+
+
+def judge(report: EvidenceReport, gaps: int, *, local: bool) -> Verdict:
+    """Say what the evidence is worth. What lies beside the operator is no evidence against who owns the node."""
+    size = f"{report.artifacts} artifacts, {report.bytes} bytes"
+    if gaps:
+        names = "; ".join(report.gaps[:3])
+        return Verdict(EVIDENCE, "False", "Incomplete", f"sealed {size}, {gaps} with gaps: {names}")
+    if local:
+        return Verdict(EVIDENCE, "True", "SealedLocally", f"{size}, on the operator's own disk: for trying out only")
+    return Verdict(EVIDENCE, "True", "Sealed", size)
