@@ -18,7 +18,7 @@ from firebreak.model.change import Change, Ref
 from firebreak.model.facts import Network
 from firebreak.model.incident import Incident
 from firebreak.model.pod import Pod
-from firebreak.model.record import report, stamp, with_changes, with_step
+from firebreak.model.record import report, stamp, step, with_changes, with_step
 from firebreak.model.verdict import CONTAINED, Verdict
 from firebreak.steps import quarantine, suspicion
 from firebreak.steps.replace import known_good
@@ -158,16 +158,15 @@ async def _send_all(api: Api, changes: Iterable[Change]) -> list[Result]:
 async def _conclude(case: Case, facts: Network) -> None:
     verdict = _gone(case, facts) or quarantine.judge(facts, case.tools.enforcement)
     near = await survey.neighbours(case.tools.api, [p.node for p in facts.pods if any(suspicion.escapes(p))])
-    now = case.journal.now()
+    now, was = case.journal.now(), step(case.status, NAME)
     cut_off = [pod.name for pod in facts.pods if case.id.label in pod.labels]
     state = StepState.RUNNING if verdict.reason in {"TargetNotFound", "NotCut"} else StepState.DONE
+    finished = (was.finished_at or now) if state is StepState.DONE else None
     first = verdict.holds and not case.status.timings.contained_at
     await case.journal.write(
         case.claim(verdict),
         case.claim(suspicion.node(facts.pods, near)),
-        lambda s: with_step(
-            s, NAME, state=state, message=verdict.message, finished_at=now if state is StepState.DONE else None
-        ),
+        lambda s: with_step(s, NAME, state=state, message=verdict.message, finished_at=finished),
         lambda s: s.model_copy(update={"held": sorted(cut_off)[:500]}),
         lambda s: _timed(s, contained_at=now) if first else s,
     )

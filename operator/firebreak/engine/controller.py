@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from firebreak.api.base import Json
-from firebreak.api.incident import Mode, Phase, PlaybookSnapshot
+from firebreak.api.incident import Mode, Phase, PlaybookSnapshot, StepState
 from firebreak.api.playbook import PlaybookSpec
 from firebreak.engine import arrivals, capture, containment, planning, stage
 from firebreak.engine.case import Case, Tools
@@ -18,6 +18,7 @@ from firebreak.engine.stages import STAGES, Stage
 from firebreak.kube.errors import NotFound
 from firebreak.model.incident import BadSpecError, Incident, identify, read
 from firebreak.model.plan import PLAN_STEP, ready
+from firebreak.model.record import stamp, step
 
 log = structlog.get_logger()
 
@@ -32,6 +33,7 @@ class Controller:
         self.tools = tools
         self.leading = False
         self._latest: dict[str, Json] = {}
+        self._seen_at: dict[str, str] = {}
         self._cases: dict[str, Case] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -52,6 +54,7 @@ class Controller:
         if deleted:
             self._forget(uid)
             return
+        self._seen_at.setdefault(uid, stamp(self.tools.clock()))
         self._latest[uid] = raw
         self.wake(uid)
 
@@ -115,6 +118,7 @@ class Controller:
         raw = self._latest.pop(uid, None)
         self._cases.pop(uid, None)
         self._opening.pop(uid, None)
+        self._seen_at.pop(uid, None)
         if watch := self._watches.pop(uid, None):
             watch.cancel()
         if raw is not None:
@@ -155,12 +159,12 @@ class Controller:
         return again
 
     def _wake_others(self, key: Key) -> None:
-        """What this job did may have made other steps possible."""
+        """What this job did may have made steps possible that never ran; those that wait are asked at the resync."""
         case, raw = self._cases.get(key.uid), self._latest.get(key.uid)
         if case is None or raw is None:
             return
         for name in self._due(key.uid, raw):
-            if name not in {key.step, "quarantine"}:
+            if name != key.step and step(case.status, name).state is StepState.PENDING:
                 self.jobs.wake(Key(key.uid, name))
 
     async def _lead_job(self, key: Key, raw: Json) -> float | None:
@@ -200,9 +204,9 @@ class Controller:
             playbook, snapshot, problem = await self._playbook(incident)
             journal = Journal(self.tools.api, incident, playbook, self.tools.clock, self.tools.notices)
             journal.problem = problem
-            now = journal.now()
+            seen = self._seen_at.get(uid) or journal.now()
             if not incident.status.timings.seen_at:
-                journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": now})}))
+                journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": seen})}))
             if snapshot:
                 journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
             case = self._cases[uid] = Case(self.tools, journal)

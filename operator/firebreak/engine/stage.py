@@ -1,7 +1,6 @@
 """Running a stage: gate each Change, write the intent, carry out, confirm, and say what became of it."""
 
 import asyncio
-from collections.abc import Iterable
 
 import structlog
 
@@ -12,7 +11,7 @@ from firebreak.engine.execute import Result, carry_out, verify
 from firebreak.engine.stages import Stage
 from firebreak.kube.errors import Conflict
 from firebreak.model.change import Change
-from firebreak.model.record import report, step, with_changes, with_step
+from firebreak.model.record import report, step, with_changes, with_step, without_leftovers
 from firebreak.model.tiers import needed
 from firebreak.model.verdict import Verdict
 
@@ -38,13 +37,10 @@ async def run(case: Case, stage: Stage) -> float | None:
             case.claim(Verdict(stage.condition, "False", "RightsMissing", blocked)),
         )
         return WHILE_BLOCKED
-    attempts, now = step(case.status, stage.name).attempts + 1, case.journal.now()
-    case.journal.note(
-        lambda s: with_step(s, stage.name, state=StepState.RUNNING, attempts=attempts, message="",
-                            started_at=step(s, stage.name).started_at or now)
-    )  # fmt: skip
+    if step(case.status, stage.name).state is not StepState.WAITING:
+        _begin(case, stage)
     changes = await stage.plan(case)
-    _settle_leftovers(case, stage, changes)
+    case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
     try:
         await _carry_out(case, stage, changes)
     except Conflict as error:
@@ -54,22 +50,16 @@ async def run(case: Case, stage: Stage) -> float | None:
     return None
 
 
+def _begin(case: Case, stage: Stage) -> None:
+    was, now = step(case.status, stage.name), case.journal.now()
+    fields = {"attempts": was.attempts + 1, "started_at": was.started_at or now, "message": ""}
+    case.journal.note(lambda s: with_step(s, stage.name, state=StepState.RUNNING, **fields))
+
+
 async def _blocked(case: Case, stage: Stage) -> str:
     tier = needed(stage.name)
     missing = await case.tools.tiers.missing(tier, case.id.namespace)
     return f"rights of tier {tier.name} are missing ({', '.join(missing[:5])}): {tier.remedy}" if missing else ""
-
-
-def _settle_leftovers(case: Case, stage: Stage, changes: Iterable[Change]) -> None:
-    """What was begun before a restart and is planned no longer is done: the world is already as it was wanted."""
-    planned = {change.id for change in changes}
-    old = step(case.status, stage.name).changes
-    done = {
-        key: was.model_copy(update={"state": ChangeState.DONE})
-        for key, was in old.items()
-        if key not in planned and was.state in {ChangeState.INTENDED, ChangeState.PLANNED}
-    }
-    case.journal.note(lambda s: with_changes(s, stage.name, done))
 
 
 async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...]) -> None:

@@ -113,6 +113,7 @@ class Change:
     it is recorded before acting. `once` marks what must not be repeated blindly: its intent is written first.
     `metadata_only` keeps the object's data out of our process: only its metadata is asked for.
     `refusal` is set when Firebreak will not do it: why, and what a person can do. It is then only reported.
+    `part` tells Changes apart that patch different parts of one object.
     """
 
     verb: Verb
@@ -125,11 +126,12 @@ class Change:
     once: bool = False
     metadata_only: bool = False
     refusal: str | None = None
+    part: str = ""
 
     @property
     def id(self) -> str:
         """What tells this Change from every other of its step."""
-        return f"{self.verb} {self.target}"
+        return f"{self.verb} {self.target}{f' ({self.part})' if self.part else ''}"
 
 
 def holds(change: Change, live: Json | None) -> bool:

@@ -49,7 +49,7 @@ class Enforcement:
                 str(record["detail"])[:LONGEST_DETAIL],
                 {str(path): str(words) for path, words in dict(record["directions"]).items()},
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             words = f"the recorded probe cannot be read ({type(error).__name__}); run `firebreak preflight`"
             return cls(detail=words)
 
@@ -76,7 +76,7 @@ class Round:
                 report["established"] is True,
                 report["node"] is True,
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
 
@@ -135,12 +135,13 @@ def _steady(seen: tuple[bool, ...], *, wanted: bool) -> bool:
     return len(seen) >= STEADY and all(value is wanted for value in seen[-STEADY:])
 
 
-def judge(under: Sight, after: Sight, *, at: str, waited: float) -> Enforcement:
+def judge(under: Sight, after: Sight, *, at: str, waited: float, nodes: tuple[str, ...]) -> Enforcement:
     """Say what a probe showed that saw every path flow before: `under` the policy and `after` it was removed.
 
-    `waited`: seconds that the cluster was given to enforce the policy.
+    `waited`: seconds that the cluster was given to enforce the policy. `nodes`: where the pods ran.
     """
     directions = dict(_words(under, after))
+    where = f"between {nodes[0]} and {nodes[1]}" if len(set(nodes)) > 1 else f"on {nodes[0]}"
     if under.leaking:
         detail = (
             f"{waited:.0f} s after a deny-all policy was applied this still got through: {', '.join(under.leaking)}"
@@ -152,7 +153,9 @@ def judge(under: Sight, after: Sight, *, at: str, waited: float) -> Enforcement:
             "something else may have cut it; run `firebreak preflight` again"
         )
         return Enforcement(State.UNPROVEN, at, detail, directions)
-    detail = "new and established connections, in both directions, were cut by a deny-all policy and came back after it"
+    detail = (
+        f"a deny-all policy cut new and established connections {where}, in both directions; they came back after it"
+    )
     return Enforcement(State.PROVEN, at, detail, directions)
 
 

@@ -1,6 +1,7 @@
 """The record of an incident: small pure edits of its status, and the merge patch between two statuses."""
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -36,6 +37,20 @@ def with_changes(status: IncidentStatus, name: str, reports: Mapping[str, Change
         counts[report.state] = counts.get(report.state, 0) + 1
     kept = dict(sorted(changes.items(), key=_unsettled_first)[:MOST_CHANGES])
     return with_step(status, name, changes=kept, counts=counts)
+
+
+def without_leftovers(status: IncidentStatus, name: str, planned: AbstractSet[str]) -> IncidentStatus:
+    """Return the status without the Changes of a step that are planned no longer.
+
+    What was begun and is not needed any more is done, whoever finished it; what was never begun is dropped.
+    """
+    kept: dict[str, ChangeReport] = {}
+    for key, was in step(status, name).changes.items():
+        if key in planned or was.state in {ChangeState.DONE, ChangeState.FAILED}:
+            kept[key] = was
+        elif was.state is ChangeState.INTENDED:
+            kept[key] = was.model_copy(update={"state": ChangeState.DONE})
+    return with_changes(with_step(status, name, changes={}), name, kept)
 
 
 def _unsettled_first(item: tuple[str, ChangeReport]) -> bool:

@@ -111,12 +111,24 @@ def _needs(
     needs = [f"approve {name} ({_count(report, ChangeState.WAITING)})" for name, report in waiting.items()]
     manual = [n for n, r in reports.items() if r.state in FINISHED and _count(r, ChangeState.MANUAL) != "0 Changes"]
     needs.extend(f"do by hand: {name} ({_count(reports[name], ChangeState.MANUAL)})" for name in manual)
+    contained = status.condition(CONTAINED)
+    if contained and contained.reason in _CUT_BY_HAND:
+        needs.append(_CUT_BY_HAND[contained.reason])
     identity = status.condition(IDENTITY)
     if identity and identity.reason == "CloudCredentialsLive":
         needs.append("revoke the cloud role's sessions")
     if spec.mode is Mode.PLAN:
         needs.append("set spec.mode to Respond to carry the plan out")
     return needs
+
+
+_CUT_BY_HAND = {
+    "HostNetwork": "cut the node off: no policy applies to the pod",
+    "AllowedByOtherPolicies": "remove the policies that still allow traffic",
+    "NotEnforced": "cut the pod off by other means: this cluster enforces no policy",
+    "OtherPolicyEngines": "check the other policy engines",
+    "EnforcementUnproven": "run firebreak preflight",
+}
 
 
 def _count(report: StepReport, state: ChangeState) -> str:

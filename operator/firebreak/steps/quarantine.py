@@ -24,6 +24,7 @@ def label(incident: IncidentRef, pod: Ref) -> Change:
         Verb.PATCH,
         pod,
         body=body,
+        part="quarantine",
         why="puts the pod under this incident's deny-all policy and keeps autoscalers from evicting it",
         undo=f"firebreak release {incident.name} -n {incident.namespace}",
     )
@@ -114,6 +115,7 @@ def strip(pod: Pod, incident: IncidentRef) -> Change:
         pod.ref,
         body=body,
         before={"labels": own},
+        part="detach",
         why="Services drop the pod, its ReplicaSet makes a fresh one, and no rollout can delete it",
         undo=f"firebreak release {incident.name} -n {incident.namespace} gives the labels back",
     )
