@@ -3,6 +3,8 @@
 import http.client
 import json
 import ssl
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +25,17 @@ class Api:
     certificate: Path
     key: Path
 
-    def open(self, path: str, timeout: float) -> http.client.HTTPResponse:
+    @contextmanager
+    def open(self, path: str, timeout: float) -> Iterator[http.client.HTTPResponse]:
         """The answer to a GET, its body unread; raises OSError or http.client.HTTPException."""
         context = ssl.create_default_context(cafile=self.authority)
         context.load_cert_chain(self.certificate, self.key)
-        connection = http.client.HTTPSConnection(self.host, self.port, context=context, timeout=timeout)
-        try:
+        with closing(http.client.HTTPSConnection(self.host, self.port, context=context, timeout=timeout)) as connection:
             connection.request("GET", path, headers={"Accept": "application/json"})
             response = connection.getresponse()
             if response.status != OK:
                 raise OSError(f"GET {path}: {response.status} {response.read(ERROR_BODY)!r}")
-        except BaseException:
-            connection.close()
-            raise
-        return response
+            yield response
 
     def get(self, path: str, timeout: float = 10) -> Any:
         """The JSON at this path; raises ClusterError."""

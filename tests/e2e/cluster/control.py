@@ -39,6 +39,11 @@ def running(name: str) -> bool:
     return supervisor.running(component) is not None
 
 
+def process_ids() -> dict[str, int]:
+    """The process of every component that runs."""
+    return _local().process_ids()
+
+
 @contextmanager
 def stopped(name: str) -> Iterator[None]:
     """The component is stopped inside the block and ready again after it."""
@@ -50,7 +55,11 @@ def stopped(name: str) -> Iterator[None]:
 
 
 def _find(name: str) -> tuple[Supervisor, Component]:
+    return _local().component(name)
+
+
+def _local() -> LocalCluster:
     provider = choose()
     if not isinstance(provider, LocalCluster):
-        raise ClusterError(f"cannot control {name}: only the local cluster's components can be stopped and started.")
-    return provider.component(name)
+        raise ClusterError("only the local cluster's components can be stopped and started, and this is another.")
+    return provider

@@ -95,6 +95,14 @@ class LocalCluster:
             raise ClusterError(f"there is no component {name}; there are {', '.join(known)}.")
         return Supervisor(self.paths, namespaces), known[name]
 
+    def process_ids(self) -> dict[str, int]:
+        """The process of every component that runs."""
+        namespaces = Namespaces(self.paths, self._programs() / "pause")
+        supervisor = Supervisor(self.paths, namespaces)
+        components = all_components(self.paths, self._programs(), namespaces)
+        records = {item.name: supervisor.running(item) for item in components}
+        return {name: record.pid for name, record in records.items() if record}
+
     def _programs(self) -> Path:
         return self.paths.cache / "bin" / binaries.content_hash(binaries.LOCAL_PROGRAMS)
 

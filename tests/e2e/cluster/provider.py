@@ -1,6 +1,6 @@
 """The one interface that tests, the Makefile and the demo see, whatever cluster stands behind it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ class S3:
 
     endpoint: str
     access_key: str
-    secret_key: str
+    secret_key: str = field(repr=False)
     region: str
 
 

@@ -1,0 +1,82 @@
+"""Fixtures of the end-to-end tests: a real cluster, its kubectl, a namespace and a bucket of one's own."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pytest
+from cluster import s3
+from cluster.choose import choose
+from cluster.commands import run
+from cluster.provider import ClusterInfo
+from cluster.waiting import wait_until
+
+KUBECTL_SECONDS = 120
+
+
+class Kubectl(Protocol):
+    """Runs the cluster's own kubectl; returns stdout, raises ClusterError with stderr."""
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str: ...
+
+
+@pytest.fixture(scope="session")
+def cluster() -> ClusterInfo:
+    """The cluster, brought up if it is not; it is left running, for the next session is then quick."""
+    return choose().up()
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: ClusterInfo) -> Kubectl:
+    """The cluster's kubectl, as its administrator."""
+    command = [str(cluster.bin / "kubectl"), "--kubeconfig", str(cluster.kubeconfig)]
+
+    def call(*arguments: str, stdin: str | None = None) -> str:
+        return run([*command, *arguments], stdin=stdin, timeout=KUBECTL_SECONDS)
+
+    return call
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """A namespace of this test's own, ready for pods; it is deleted afterwards, without waiting for the end."""
+    name = f"test-{secrets.token_hex(4)}"
+    kubectl("create", "namespace", name)
+    wait_until(
+        lambda: kubectl("get", "serviceaccounts", "--namespace", name, "--output", "name"),
+        timeout=20,
+        otherwise=f"namespace {name} got no default ServiceAccount",
+    )
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket as the operator's settings name one: its URL, and the options that open it."""
+
+    url: str
+    options: dict[str, str] = field(repr=False)
+
+
+@pytest.fixture
+def s3_bucket(cluster: ClusterInfo) -> Bucket:
+    """A bucket of this test's own; it goes with the cluster's state."""
+    return make_bucket(cluster)
+
+
+def make_bucket(cluster: ClusterInfo, *, object_lock: bool = False) -> Bucket:
+    """A new bucket on the cluster's S3 server."""
+    if cluster.s3 is None:
+        pytest.skip("this cluster names no S3 server: set FIREBREAK_S3_ENDPOINT")
+    name = f"test-{secrets.token_hex(8)}"
+    s3.create_bucket(cluster.s3, name, object_lock=object_lock)
+    options = {
+        "AWS_ENDPOINT_URL": cluster.s3.endpoint,
+        "AWS_ACCESS_KEY_ID": cluster.s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": cluster.s3.secret_key,
+        "AWS_REGION": cluster.s3.region,
+        "AWS_ALLOW_HTTP": "true",
+    }
+    return Bucket(f"s3://{name}", options)
