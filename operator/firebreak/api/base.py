@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 Json = dict[str, Any]
@@ -17,6 +17,9 @@ class Written(BaseModel):
     """What people write. An unknown field is an error here, though the API server prunes it first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+EXACTLY_ONE: dict[str, JsonValue] = {"minProperties": 1, "maxProperties": 1}  # in the schema; says it without CEL
 
 
 class Reported(BaseModel):

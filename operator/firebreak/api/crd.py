@@ -11,10 +11,9 @@ from pydantic import BaseModel
 
 from firebreak.api import GROUP, VERSION
 from firebreak.api.base import Json
-from firebreak.api.incident import SPEC_RULES, IncidentSpec, IncidentStatus, Target
-from firebreak.api.playbook import PLAYBOOK_RULES, PlaybookSpec, Step
+from firebreak.api.incident import SPEC_RULES, IncidentSpec, IncidentStatus
+from firebreak.api.playbook import PLAYBOOK_RULES, PlaybookSpec
 
-EXACTLY_ONE = (Target.__name__, Step.__name__)
 KEPT = (
     "type", "description", "enum", "default", "pattern", "format", "minimum", "maximum", "minLength", "maxLength",
     "minItems", "maxItems", "minProperties", "maxProperties", "required", "x-kubernetes-preserve-unknown-fields",
@@ -39,8 +38,6 @@ def _structural(schema: Json, definitions: Json) -> Json:
         result["additionalProperties"] = _structural(node["additionalProperties"], definitions)
     if "items" in node:
         result["items"] = _structural(node["items"], definitions)
-    if node.get("title") in EXACTLY_ONE:
-        result |= {"minProperties": 1, "maxProperties": 1}
     if not result.get("default"):  # absent and empty mean the same; absent is quieter in Git
         result.pop("default", None)
     return result
@@ -65,7 +62,7 @@ def _resolve(schema: Json, definitions: Json) -> Json:
     if "$ref" in schema:
         definition = definitions[schema["$ref"].rpartition("/")[2]]
         rest = {k: v for k, v in schema.items() if k != "$ref"}
-        return _resolve(definition | rest | {"title": definition.get("title")}, definitions)
+        return _resolve(definition | rest, definitions)
     return schema
 
 

@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from firebreak.api.base import Condition, Json, ObjectName, Reported, Written
+from firebreak.api.base import EXACTLY_ONE, Condition, Json, ObjectName, Reported, Written
 from firebreak.api.playbook import PlaybookSpec
 
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
@@ -22,6 +22,8 @@ class Requirement(Written):
 
 class Selector(Written):
     """Pods of the incident's namespace by their labels. An empty selector is refused: it would cut everything."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     match_labels: dict[str, LabelValue] = Field(
         default={}, description="Labels that a pod must have.", json_schema_extra={"minProperties": 1}
@@ -53,6 +55,8 @@ class WorkloadRef(Written):
 class Target(Written):
     """What is compromised: exactly one of the fields."""
 
+    model_config = ConfigDict(json_schema_extra=EXACTLY_ONE)
+
     pod: ObjectName | None = Field(default=None, description="One pod, by name.")
     selector: Selector | None = Field(default=None, description="Pods by label, also those that appear later.")
     workload: WorkloadRef | None = Field(default=None, description="The pods of a controller, also later ones.")
@@ -62,7 +66,7 @@ class Target(Written):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
+        if sum(value is not None for _, value in self) != 1:
             message = "exactly one of pod, selector, workload, serviceAccount names the target"
             raise ValueError(message)
         return self

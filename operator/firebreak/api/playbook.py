@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from firebreak.api.base import AbsolutePath, Written
+from firebreak.api.base import EXACTLY_ONE, AbsolutePath, Written
 
 DEFAULT_PATHS = ("/tmp", "/var/tmp", "/dev/shm", "/root", "/home", "/etc")  # noqa: S108 - where intruders leave things
 
@@ -76,6 +76,8 @@ class Replace(StepOptions):
 class Step(Written):
     """One step: exactly one key, which names it."""
 
+    model_config = ConfigDict(json_schema_extra=EXACTLY_ONE)
+
     quarantine: Quarantine | None = Field(default=None, description="Cut the pods off.")
     capture: Capture | None = Field(default=None, description="Preserve evidence.")
     revoke: Revoke | None = Field(default=None, description="Revoke the account's rights.")
@@ -84,7 +86,7 @@ class Step(Written):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
+        if sum(value is not None for _, value in self) != 1:
             message = "a step has exactly one key, which names it"
             raise ValueError(message)
         return self
@@ -92,7 +94,7 @@ class Step(Written):
     @property
     def name(self) -> str:
         """The step's name."""
-        return next(iter(self.model_fields_set))
+        return next(name for name, value in self if value is not None)
 
     @property
     def options(self) -> StepOptions:
