@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firebreak.kube.exec import Excerpt, ExecSource, ExitStatus, parse_status
-from firebreak.kube.source import Completeness, ContainerRef, Limits, Outcome, Reason, Source, printable
+from firebreak.kube.source import ContainerRef, Limits, Reason, Source, printable
+from firebreak.model.outcome import Completeness, Outcome
 
 WEB = ContainerRef("shop", "web-1", "app")
 QUICK = Limits(max_bytes=10_000_000, connect_seconds=2, idle_seconds=0.2, total_seconds=5)

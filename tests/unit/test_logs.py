@@ -5,8 +5,10 @@ import asyncio
 import pytest
 from aiohttp import web
 from api_double import ApiDouble, Handler, refused
+
 from firebreak.kube.logs import LogSource
-from firebreak.kube.source import Completeness, ContainerRef, Limits, Outcome, Reason
+from firebreak.kube.source import ContainerRef, Limits, Reason
+from firebreak.model.outcome import Completeness, Outcome
 
 WEB = ContainerRef("shop", "web-1", "app")
 LINE = b"2026-11-21T01:02:03.123456789Z hello\n"

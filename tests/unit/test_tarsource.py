@@ -11,10 +11,11 @@ import pytest
 from aiohttp import web
 from api_double import ApiDouble, Handler, exec_answer, exit_status
 
-from firebreak.kube.source import Completeness, ContainerRef, Limits, Outcome, Reason
+from firebreak.kube.source import ContainerRef, Limits, Reason
 from firebreak.kube.tarcommand import Preamble, direct_command, outermost, parse_preamble, tar_command
 from firebreak.kube.tarsource import TarSource
 from firebreak.kube.tarstream import TarFilter
+from firebreak.model.outcome import Completeness, Outcome
 
 WEB = ContainerRef("shop", "web-1", "app")
 QUICK = Limits(max_bytes=1_000_000, connect_seconds=2, idle_seconds=1, total_seconds=5)
@@ -234,7 +235,7 @@ def test_tar_itself_leaves_plainly_named_secrets_out_where_it_can(shell_path: st
     (tmp_path / f"a{tmp_path}/a/run/secrets/decoy").write_text("shown")
     secret = f"{tmp_path}/a/run/secrets"
     _, data, _ = archive_here(shell_path, tar_command([f"{tmp_path}/a"], [secret], "/"))
-    if "busybox" not in os.readlink(f"{shell_path}/tar"):  # built without --exclude in Debian
+    if "busybox" not in str(Path(shell_path, "tar").readlink()):  # built without --exclude in Debian
         assert b"HIDDEN" not in data
     assert b"decoy" in data  # the same path deeper down is another file
 
