@@ -15,7 +15,7 @@ WEB: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "web", "namespace": "shop", "uid": "uid-1", "labels": {"app": "web"}},
-    "spec": {"containers": [{"name": "app", "image": "shop/web:1"}]},
+    "spec": {"nodeName": "n0", "containers": [{"name": "app", "image": "shop/web:1"}]},
     "status": {"phase": "Running"},
 }
 POLICY = {"metadata": {"name": "cut"}, "spec": {"podSelector": {}}}
@@ -146,17 +146,29 @@ async def test_a_watch_sees_what_somebody_else_does(fake: FakeApi, http: aiohttp
         assert (kind, pod["metadata"]["uid"]) == ("DELETED", "uid-1")
 
 
-async def test_a_dropped_watch_goes_on_from_where_it_was(fake: FakeApi, http: aiohttp.ClientSession) -> None:
+async def test_a_dropped_watch_shows_nothing_later_and_can_be_taken_up_again(
+    fake: FakeApi, http: aiohttp.ClientSession
+) -> None:
     version = fake.put(WEB)["metadata"]["resourceVersion"]
-    async with http.get("/api/v1/pods", params={"watch": "1", "resourceVersion": version}) as watch:
+    params = {"watch": "1", "resourceVersion": version}
+    async with http.get("/api/v1/pods", params=params) as watch:
+        await fake.watched("pods")
         fake.drop_watches("pods")
+        fake.update("Pod", "shop", "web", {"metadata": {"labels": {"app": None}}})
         with pytest.raises(aiohttp.ClientError):
             await watch.content.readline()
-    fake.update("Pod", "shop", "web", {"metadata": {"labels": {"app": None}}})
-    async with http.get("/api/v1/pods", params={"watch": "1", "resourceVersion": version}) as watch:
+    async with http.get("/api/v1/pods", params=params) as watch:
         kind, pod = await next_event(watch)
     assert kind == "MODIFIED"
     assert "labels" not in pod["metadata"]
+
+
+async def test_a_watch_whose_client_has_gone_is_forgotten(fake: FakeApi, http: aiohttp.ClientSession) -> None:
+    async with http.get("/api/v1/pods", params={"watch": "1"}):
+        await fake.watched("pods")
+        assert fake.open_watches == 1
+    async with http.get("/api/v1/pods"):
+        assert fake.open_watches == 0
 
 
 async def test_an_expired_watch_ends_with_410_and_the_old_version_stays_refused(

@@ -55,18 +55,22 @@ class Containers:
     logs: dict[tuple[str, str, str, bool], bytes] = field(default_factory=dict)
     on_exec: ExecHandler = no_such_command
 
-    def log(self, pod: Obj, query: dict[str, str]) -> bytes:
-        """The log asked for. Raises ApiError as the kubelet and API server word it."""
+    def log(self, pod: Obj, query: dict[str, str]) -> web.Response:
+        """The log asked for; no content while the pod has no node. Raises ApiError as the real ones word it."""
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         container = chosen_container(pod, query.get("container", ""))
         previous = query.get("previous") in {"true", "1"}
         data = self.logs.get((namespace, name, container, previous))
         if data is None and previous:
             raise bad_request(f'previous terminated container "{container}" in pod "{name}" not found')
-        return data or b""
+        if data is None and not (pod.get("spec") or {}).get("nodeName"):
+            return web.Response(status=204)
+        return web.Response(body=data or b"", content_type="text/plain")
 
     async def exec(self, pod: Obj, request: web.Request) -> web.StreamResponse:
         container = chosen_container(pod, request.query.get("container", ""))
+        if not (pod.get("spec") or {}).get("nodeName"):
+            raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
         socket = web.WebSocketResponse(protocols=EXEC_PROTOCOLS)
         if not socket.can_prepare(request):
             raise ApiError(400, "BadRequest", "Upgrade request required")

@@ -18,8 +18,10 @@ class ApiError(Exception):
     @property
     def body(self) -> Obj:
         body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        body |= {"message": self.message, "reason": self.reason}
-        if self.details:
+        body["message"] = self.message
+        if self.reason:
+            body["reason"] = self.reason
+        if self.details is not None:
             body["details"] = self.details
         return body | {"code": self.code}
 
@@ -43,16 +45,36 @@ def conflict(resource: Resource, name: str, why: str) -> ApiError:
     return ApiError(409, "Conflict", message, _details(resource, name))
 
 
+def precondition_failed(resource: Resource, name: str, why: str) -> ApiError:
+    """A DELETE whose preconditions do not hold; the real server names the kind here."""
+    error = conflict(resource, name, why)
+    message = error.message.replace(resource.qualified, resource.qualified_kind, 1)
+    return ApiError(409, "Conflict", message, {**_details(resource, name), "kind": resource.kind})
+
+
 def modified(resource: Resource, name: str) -> ApiError:
     why = "the object has been modified; please apply your changes to the latest version and try again"
     return conflict(resource, name, why)
 
 
-def invalid(resource: Resource, name: str, field: str, problem: str) -> ApiError:
-    group = {"group": resource.group} if resource.group else {}
-    cause = {"reason": "FieldValueInvalid", "message": problem, "field": field}
-    details = {"name": name, **group, "kind": resource.kind, "causes": [cause]}
-    message = f'{resource.qualified_kind} "{name}" is invalid: {field}: {problem}'
+def invalid(resource: Resource, name: str, field: str, problem: str, *, reason: str = "FieldValueInvalid") -> ApiError:
+    return _invalid(resource.kind, resource, name, {"reason": reason, "message": problem, "field": field})
+
+
+def version_required(resource: Resource, name: str) -> ApiError:
+    """A write that has to say which version it replaces; the real server names the plural here."""
+    problem = "Invalid value: 0: must be specified for an update"
+    cause = {"reason": "FieldValueInvalid", "message": problem, "field": "metadata.resourceVersion"}
+    return _invalid(resource.plural, resource, name, cause)
+
+
+def _invalid(kind: str, resource: Resource, name: str, cause: dict[str, str]) -> ApiError:
+    details: Obj = {"name": name} if name else {}
+    if resource.group:
+        details["group"] = resource.group
+    details |= {"kind": kind, "causes": [cause]}
+    qualified = f"{kind}.{resource.group}" if resource.group else kind
+    message = f'{qualified} "{name}" is invalid: {cause["field"]}: {cause["message"]}'
     return ApiError(422, "Invalid", message, details)
 
 
@@ -71,6 +93,19 @@ def not_acceptable(message: str) -> ApiError:
 
 def too_old(since: int, oldest: int) -> ApiError:
     return ApiError(410, "Expired", f"too old resource version: {since} ({oldest})")
+
+
+def internal(message: str) -> ApiError:
+    """What the real server did not foresee: 500 without a reason."""
+    return ApiError(500, "", message)
+
+
+def no_such_resource() -> ApiError:
+    return ApiError(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def too_large(limit: int) -> ApiError:
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
 
 
 def method_not_allowed() -> ApiError:

@@ -10,7 +10,7 @@ from aiohttp import web
 from . import routes, views
 from .access import Authorize, allow_everything, rbac
 from .containers import Containers
-from .errors import ApiError
+from .errors import ApiError, too_large
 from .faults import Answer, Close, Crash, Fault, Faults, When, always
 from .journal import Call, Journal
 from .resources import Obj, by_kind
@@ -18,6 +18,8 @@ from .rules import Update, merge_patch
 from .server import TRUE, Server, respond
 from .store import Store
 from .watching import Dropped, Watches
+
+LARGEST_REQUEST = 3 * 1024 * 1024  # bytes; the real server's limit
 
 
 class FakeApi:
@@ -56,6 +58,10 @@ class FakeApi:
     async def called(self, when: When, times: int = 1) -> list[Call]:
         """Wait until so many such calls have begun; bound it with asyncio.timeout."""
         return await self._journal.wait_for(when, times)
+
+    async def watched(self, plural: str) -> None:
+        """Wait until somebody watches this resource; bound it with asyncio.timeout."""
+        await self._watches.opened(plural)
 
     # The world
 
@@ -174,6 +180,9 @@ class FakeApi:
     async def _answer(self, call: Call, request: web.Request) -> web.StreamResponse | None:
         """The answer, or None when the connection is to be closed instead."""
         how = await self.faults.meet(call)
+        if request.content_length is not None and request.content_length > LARGEST_REQUEST:
+            error = too_large(LARGEST_REQUEST)
+            return respond(error.body, error.code)
         response: web.StreamResponse | None = None
         if not isinstance(how, Answer | Close | Crash) or how.after_effect:
             try:
@@ -213,7 +222,7 @@ def _close(request: web.Request) -> None:
 async def running_fake() -> AsyncIterator[FakeApi]:
     """A fake on a free port of the loopback interface, for as long as the block runs."""
     fake = FakeApi()
-    app = web.Application(client_max_size=3 * 1024 * 1024)  # the real server's limit
+    app = web.Application(client_max_size=2 * LARGEST_REQUEST)  # so that the answer is ours
     app.router.add_route("*", "/{path:.*}", fake.handle)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()

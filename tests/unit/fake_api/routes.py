@@ -47,6 +47,13 @@ def find_target(path: str) -> Target | None:
     return Target(resource, namespace, name, subresource)
 
 
+def is_served(path: str) -> bool:
+    """Whether this path lies within an API group and version that is served."""
+    parts = path.strip("/").split("/")
+    prefix = {"api": "/".join(parts[1:2]), "apis": "/".join(parts[1:3])}.get(parts[0])
+    return any(row.api_version == prefix for row in TABLE)
+
+
 def review_kind(path: str) -> str | None:
     """The kind of access review that is posted to this path."""
     prefix, _, plural = path.rpartition("/")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from .errors import ApiError, bad_request
+from .errors import bad_request
 from .resources import ANY_FIELDS, Obj, Resource
 
 Matches = Callable[[Obj], bool]
@@ -50,20 +50,12 @@ def parse_fields(resource: Resource, selector: str) -> Matches:
 def _field_term(resource: Resource, term: str, selector: str) -> Matches:
     found = _EQUALS_TERM.fullmatch(term)
     if not found:
-        raise bad_request(f'invalid selector: "{selector}"; can\'t understand "{term}"')
+        raise bad_request(f"invalid selector: '{selector}'; can't understand '{term}'")
     path, wanted, equal = found["key"], found["value"], found["op"] != "!="
     if path not in resource.fields | ANY_FIELDS:
-        raise _unsupported(resource, path, selector)
+        raise bad_request(f"field label not supported: {path}")
     stored_path = path.replace("regarding", "involvedObject")
     return lambda obj: (_field(obj, stored_path) == wanted) is equal
-
-
-def _unsupported(resource: Resource, path: str, selector: str) -> ApiError:
-    where = f'"{resource.group}/{resource.version}, Resource={resource.plural}"'
-    return bad_request(
-        f'Unable to find {where} that match label selector "", field selector "{selector}": '
-        f"field label not supported: {path}"
-    )
 
 
 def _field(obj: Obj, path: str) -> str:

@@ -17,7 +17,7 @@ from .faults import Expire, Stale
 from .journal import Call, Journal
 from .resources import Obj, Resource
 from .routes import Target
-from .rules import Update, merge_patch
+from .rules import OTHER_NAMESPACE, Update, merge_patch
 from .selectors import Matches, parse_fields, parse_labels
 from .store import Store
 from .watching import Watches, WatchRequest
@@ -55,7 +55,10 @@ class Server:
             return self._review(kind, call)
         target = routes.find_target(call.path)
         if target is None:
+            if routes.is_served(call.path):
+                raise errors.no_such_resource()
             return web.Response(status=404, text="404 page not found\n")
+        _check_subresource(target)
         return await self._act_on(target, call, request, how)
 
     async def _act_on(self, target: Target, call: Call, request: web.Request, how: object) -> web.StreamResponse:
@@ -92,16 +95,16 @@ class Server:
             return self._answer(call, resource, before[resource.stored, namespace, name])
         obj = self.store.read(resource, namespace, name)
         if target.qualified == "pods/log":
-            return web.Response(body=self.containers.log(obj, call.query), content_type="text/plain")
+            return self.containers.log(obj, call.query)
         if target.qualified == "pods/exec":
             return await self.containers.exec(obj, request)
-        _check_subresource(target)
         return self._answer(call, resource, obj)
 
     def _write(self, call: Call, target: Target) -> web.Response:
+        if not target.name and call.method != "POST":
+            raise errors.method_not_allowed()
         if call.method == "DELETE":
             return self._delete(call, target)
-        _check_subresource(target)
         if not isinstance(call.body, dict):
             raise errors.bad_request("the body of a write must be one JSON object")
         if call.method == "POST":
@@ -130,12 +133,13 @@ class Server:
     def _put(self, call: Call, target: Target) -> web.Response:
         resource, namespace = target.resource, target.namespace or ""
         _check_body(resource, namespace, call.body)
-        try:
-            self.store.read(resource, namespace, target.name)
-        except ApiError:
-            if not resource.put_creates or (call.body.get("metadata") or {}).get("resourceVersion"):
-                raise
-            new = self.store.create(resource, namespace, views.to_stored(resource, call.body), dry_run=_dry_run(call))
+        sent: Obj = call.body.get("metadata") or {}
+        if not sent.get("name"):
+            message = f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
+            raise errors.bad_request(message)
+        if resource.put_creates and not self.store.has(resource, namespace, target.name):
+            body = {**call.body, "metadata": {**sent, "resourceVersion": ""}}
+            new = self.store.create(resource, namespace, views.to_stored(resource, body), dry_run=_dry_run(call))
             return self._answer(call, resource, new, 201)
         return self._answer(call, resource, self._update(call, target, put=True))
 
@@ -160,7 +164,7 @@ class Server:
 
     def _delete(self, call: Call, target: Target) -> web.Response:
         resource = target.resource
-        if target.subresource or not target.name:
+        if target.subresource:
             raise errors.method_not_allowed()
         options = dict(call.body or {})
         if _dry_run(call):
@@ -183,6 +187,7 @@ class Server:
     async def _watch(self, call: Call, target: Target, request: web.Request, *, expire: bool) -> web.StreamResponse:
         resource = target.resource
         metadata = views.wants_metadata(call.accept, many=False)
+        _check_since(call.query.get("resourceVersion", ""))
         watch = WatchRequest(
             resource=resource,
             namespace=target.namespace,
@@ -215,10 +220,18 @@ def _dry_run(call: Call) -> bool:
     return call.query.get("dryRun") == "All"
 
 
+def _check_since(version: str) -> None:
+    if version and not version.isdecimal():
+        problem = f'strconv.ParseUint: parsing "{version}": invalid syntax'
+        raise errors.internal(f'resourceVersion: Invalid value: "{version}": {problem}')
+
+
 def _check_subresource(target: Target) -> None:
-    known = {"", "status"} if target.resource.has_status else {""}
+    known = {""} | ({"status"} if target.resource.has_status else set())
+    if target.resource.plural == "pods":
+        known |= {"log", "exec"}
     if target.subresource not in known:
-        raise ApiError(404, "NotFound", "the server could not find the requested resource", {})
+        raise errors.no_such_resource()
 
 
 def _check_body(resource: Resource, namespace: str, body: Obj) -> None:
@@ -226,9 +239,7 @@ def _check_body(resource: Resource, namespace: str, body: Obj) -> None:
     sent = (body.get("apiVersion", resource.api_version), body.get("kind", resource.kind))
     if sent != (resource.api_version, resource.kind):
         raise errors.bad_request(
-            f"{sent[1]} in version {sent[0]!r} cannot be handled as a {resource.kind} in {resource.api_version}"
+            f'{sent[1]} in version "{sent[0]}" cannot be handled as a {resource.kind}: not what this path serves'
         )
     if (body.get("metadata") or {}).get("namespace", namespace) != namespace:
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
+        raise errors.bad_request(OTHER_NAMESPACE)

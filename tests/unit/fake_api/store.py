@@ -4,6 +4,7 @@ Stored dictionaries are never changed in place: every write makes a new one, so 
 (watches, stale reads) may hold on to them without copies.
 """
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from .rules import Update
 from .selectors import Matches
 
 Key = tuple[tuple[str, str], str, str]
+LARGEST_OBJECT = 1536 * 1024  # bytes; etcd's default limit of a request
 HELD = {"pods", "namespaces"}  # what `hold_deletions` keeps in the state of leaving
 
 
@@ -56,9 +58,10 @@ class Store:
         metadata = dict(obj.get("metadata") or {})
         name = metadata.get("name") or rules.generated(metadata.get("generateName", ""))
         if not name:
-            raise errors.invalid(resource, "", "metadata.name", "Required value: name or generateName is required")
+            problem = "Required value: name or generateName is required"
+            raise errors.invalid(resource, "", "metadata.name", problem, reason="FieldValueRequired")
         if metadata.get("resourceVersion"):
-            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+            raise errors.internal("resourceVersion should not be set on objects to be created")
         key = (resource.stored, namespace, name)
         self._check_namespace(resource, namespace, name)
         if key in self._objects:
@@ -82,6 +85,9 @@ class Store:
         except KeyError:
             raise errors.not_found(resource, name) from None
 
+    def has(self, resource: Resource, namespace: str, name: str) -> bool:
+        return (resource.stored, namespace, name) in self._objects
+
     def list(self, resource: Resource, namespace: str | None, matches: Matches) -> list[Obj]:
         """Objects in the order of the real server (namespace, name); namespace None means all."""
         keys = sorted(key for key in self._objects if in_scope(key, resource, namespace))
@@ -104,7 +110,8 @@ class Store:
         key = (resource.stored, update.namespace, name)
         leaving = current["metadata"].get("deletionTimestamp") and current["metadata"].get("finalizers")
         if leaving and not new["metadata"].get("finalizers"):
-            return self._commit("DELETED", key, new, current)
+            self._commit("DELETED", key, new, current)
+            return new
         return self._commit("MODIFIED", key, new, current)
 
     def delete(self, resource: Resource, namespace: str, name: str, options: Obj) -> tuple[Obj, bool]:
@@ -118,18 +125,15 @@ class Store:
         key = (resource.stored, namespace, name)
         held = self.hold_deletions and resource.plural in HELD and options.get("gracePeriodSeconds") != 0
         dry_run = bool(options.get("dryRun"))
+        grace = options.get("gracePeriodSeconds", 30) if held else 0
+        new = rules.marked_for_deletion(resource, current, self._timestamp(), grace)
         if not held and not current["metadata"].get("finalizers"):
             if not dry_run:
                 self._empty_namespace(resource, name)
                 self._commit("DELETED", key, current, current)
-            return current, True
+            return (new if resource.plural == "pods" else current), True
         if current["metadata"].get("deletionTimestamp"):
             return current, False
-        grace = options.get("gracePeriodSeconds", 30 if resource.plural == "pods" else 0)
-        leaving = {"deletionTimestamp": self._timestamp(), "deletionGracePeriodSeconds": grace}
-        new = {**current, "metadata": {**current["metadata"], **leaving}}
-        if resource is NAMESPACE:
-            new["status"] = {"phase": "Terminating"}
         return (new if dry_run else self._commit("MODIFIED", key, new, current)), False
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
@@ -172,6 +176,8 @@ class Store:
             self._commit("DELETED", key, self._objects[key], self._objects[key])
 
     def _commit(self, kind: Literal["ADDED", "MODIFIED", "DELETED"], key: Key, obj: Obj, previous: Obj | None) -> Obj:
+        if kind != "DELETED" and len(json.dumps(obj)) > LARGEST_OBJECT:
+            raise errors.internal("etcdserver: request is too large")
         self.version += 1
         new = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}}
         if kind == "DELETED":

@@ -27,7 +27,8 @@ def from_stored(resource: Resource, obj: Obj) -> Obj:
     """The object as this API version spells it."""
     if resource.group != "events.k8s.io":
         return obj
-    return {_EVENT_FIELDS.get(key, key): value for key, value in obj.items()} | {"apiVersion": "events.k8s.io/v1"}
+    spelled = {_EVENT_FIELDS.get(key, key): value for key, value in obj.items() if value or value is None}
+    return spelled | {"apiVersion": "events.k8s.io/v1"}
 
 
 def wants_metadata(accept: str, *, many: bool) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from .errors import ApiError, too_old
+from .errors import too_old
 from .resources import Obj, Resource
 from .selectors import Matches
 from .store import Change, Store, in_scope
@@ -25,10 +25,12 @@ class WatchRequest:
 
 @dataclass
 class _Watcher:
+    """One running watch; once it has an `ending` it shows the history up to `last` and then raises it."""
+
     request: WatchRequest
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    verdict: ApiError | None = None  # ends the stream with an ERROR event
-    dropped: bool = False  # ends the stream by closing the connection
+    ending: Exception | None = None
+    last: int | None = None
 
 
 class Dropped(Exception):
@@ -41,49 +43,57 @@ class Watches:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._watchers: list[_Watcher] = []
+        self._opened = asyncio.Condition()
         store.on_change = self._wake
 
     def __len__(self) -> int:
         return len(self._watchers)
 
+    async def opened(self, plural: str) -> None:
+        """Wait until a watch of this resource is running."""
+        async with self._opened:
+            await self._opened.wait_for(lambda: self._of(plural))
+
     def drop(self, plural: str | None) -> None:
         """Close the connections of the running watches of one resource, or of all."""
-        for watcher in self._of(plural):
-            watcher.dropped = True
-        self._wake()
+        self._end(plural, Dropped())
 
     def expire(self, plural: str | None) -> None:
         """End running watches with 410, and refuse to start one from before now."""
         self._store.compact()
-        for watcher in self._of(plural):
-            watcher.verdict = too_old(1, self._store.version)
-        self._wake()
+        self._end(plural, too_old(1, self._store.version))
 
     async def follow(self, request: WatchRequest) -> AsyncGenerator[Event, None]:
         """Events without end. Raises Dropped, and ApiError when the version is too old or expired."""
+        position = len(self._store.history)
+        existing: list[Event] = []
+        if request.since in {"", "0"}:
+            existing = self._existing(request)
+        else:
+            position = self._position_after(int(request.since))
         watcher = _Watcher(request)
         self._watchers.append(watcher)
         try:
-            position = len(self._store.history)
-            if request.since in {"", "0"}:
-                for event in self._existing(request):
-                    yield event
-            else:
-                position = self._position_after(int(request.since))
+            async with self._opened:
+                self._opened.notify_all()
+            for event in existing:
+                yield event
             while True:
-                for change in self._store.history[position:]:
+                watcher.woken.clear()
+                for change in self._store.history[position : watcher.last]:
                     position += 1
                     if seen := _seen(change, request):
                         yield seen
-                if watcher.dropped:
-                    raise Dropped
-                if watcher.verdict:
-                    raise watcher.verdict
-                watcher.woken.clear()
-                if position == len(self._store.history):
-                    await watcher.woken.wait()
+                if watcher.ending:
+                    raise watcher.ending
+                await watcher.woken.wait()
         finally:
             self._watchers.remove(watcher)
+
+    def _end(self, plural: str | None, ending: Exception) -> None:
+        for watcher in self._of(plural):
+            watcher.ending, watcher.last = ending, len(self._store.history)
+        self._wake()
 
     def _existing(self, request: WatchRequest) -> list[Event]:
         objs = self._store.list(request.resource, request.namespace, request.matches)
