@@ -117,8 +117,13 @@ class Sight:
 
     @property
     def leaking(self) -> tuple[str, ...]:
-        """The paths that are not steadily cut."""
-        return tuple(path for path, seen in self.paths.items() if not _steady(seen, wanted=False))
+        """The paths on which traffic was seen lately."""
+        return tuple(path for path, seen in self.paths.items() if any(seen[-STEADY:]))
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether every path is reported as cut, steadily. A pod that reports nothing shows nothing."""
+        return all(_steady(seen, wanted=False) for seen in self.paths.values())
 
     @property
     def node_from_cut(self) -> bool | None:
@@ -144,9 +149,13 @@ def judge(under: Sight, after: Sight, *, at: str, waited: float, nodes: tuple[st
     where = f"between {nodes[0]} and {nodes[1]}" if len(set(nodes)) > 1 else f"on {nodes[0]}"
     if under.leaking:
         detail = (
-            f"{waited:.0f} s after a deny-all policy was applied this still got through: {', '.join(under.leaking)}"
+            f"{waited:.0f} s after a deny-all policy was applied this still got through {where}: "
+            f"{', '.join(under.leaking)}"
         )
         return Enforcement(State.NOT_ENFORCED, at, detail, directions)
+    if not under.is_cut:
+        detail = "the probe's pods stopped reporting under the policy; run `firebreak preflight` again"
+        return Enforcement(State.UNPROVEN, at, detail, directions)
     if after.silent:
         detail = (
             f"the probe went silent under the policy and did not come back after it ({', '.join(after.silent)}): "
