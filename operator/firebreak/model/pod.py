@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from firebreak.api.base import Json
 from firebreak.model.change import Ref
+from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE, QUARANTINE_PREFIX
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
@@ -20,32 +21,32 @@ class Pod:
     @property
     def metadata(self) -> Json:
         """Its metadata."""
-        return self.raw.get("metadata") or {}
+        return mapping(self.raw.get("metadata"))
 
     @property
     def spec(self) -> Json:
         """Its spec."""
-        return self.raw.get("spec") or {}
+        return mapping(self.raw.get("spec"))
 
     @property
     def status(self) -> Json:
         """Its status."""
-        return self.raw.get("status") or {}
+        return mapping(self.raw.get("status"))
 
     @property
     def name(self) -> str:
         """Its name."""
-        return str(self.metadata.get("name", ""))
+        return text(self.metadata.get("name"))
 
     @property
     def namespace(self) -> str:
         """Its namespace."""
-        return str(self.metadata.get("namespace", ""))
+        return text(self.metadata.get("namespace"))
 
     @property
     def uid(self) -> str:
         """Its uid."""
-        return str(self.metadata.get("uid", ""))
+        return text(self.metadata.get("uid"))
 
     @property
     def ref(self) -> Ref:
@@ -55,12 +56,12 @@ class Pod:
     @property
     def labels(self) -> Mapping[str, str]:
         """Its labels."""
-        return self.metadata.get("labels") or {}
+        return mapping(self.metadata.get("labels"))
 
     @property
     def annotations(self) -> Mapping[str, str]:
         """Its annotations."""
-        return self.metadata.get("annotations") or {}
+        return mapping(self.metadata.get("annotations"))
 
     @property
     def own_labels(self) -> dict[str, str]:
@@ -74,52 +75,55 @@ class Pod:
 
     @property
     def detached(self) -> bool:
-        """Whether its own labels were stripped."""
-        return ORIGINAL_LABELS in self.annotations
+        """Whether its own labels were stripped. The annotation alone proves nothing: a pod template may carry it."""
+        return ORIGINAL_LABELS in self.annotations and not self.own_labels
 
     @property
     def node(self) -> str:
         """The node it runs on, empty while unscheduled."""
-        return str(self.spec.get("nodeName", ""))
+        return text(self.spec.get("nodeName"))
 
     @property
     def account(self) -> str:
         """The service account it runs as."""
-        return str(self.spec.get("serviceAccountName") or "default")
+        return text(self.spec.get("serviceAccountName")) or "default"
 
     @property
     def controller(self) -> Json | None:
         """The ownerReference of its controller, if one still owns it."""
-        owners = self.metadata.get("ownerReferences") or []
-        return next((o for o in owners if o.get("controller")), None)
+        return next((o for o in mappings(self.metadata.get("ownerReferences")) if o.get("controller")), None)
 
     @property
     def finished(self) -> bool:
         """Whether all its containers have ended for good."""
-        return self.status.get("phase") in {"Succeeded", "Failed"}
+        return text(self.status.get("phase")) in {"Succeeded", "Failed"}
 
     @property
     def ready(self) -> bool:
         """Whether it is Ready."""
-        return any(c.get("type") == "Ready" and c.get("status") == "True" for c in self.status.get("conditions") or [])
+        return any(
+            c.get("type") == "Ready" and c.get("status") == "True" for c in mappings(self.status.get("conditions"))
+        )
 
     def containers(self) -> Iterator[tuple[str, Json]]:
         """Yield (list name, container) for containers of all kinds."""
         for kind in CONTAINER_LISTS:
-            for container in self.spec.get(kind) or []:
+            for container in mappings(self.spec.get(kind)):
                 yield kind, container
 
     def statuses(self) -> Iterator[Json]:
         """Yield the status of containers of all kinds."""
         for kind in STATUS_LISTS:
-            yield from self.status.get(kind) or []
+            yield from mappings(self.status.get(kind))
 
     @property
     def container_ids(self) -> dict[str, str]:
         """The id of every container that has one: a new id is a new writable layer."""
-        return {s["name"]: s["containerID"] for s in self.statuses() if s.get("name") and s.get("containerID")}
+        ids = {text(s.get("name")): text(s.get("containerID")) for s in self.statuses()}
+        return {name: container_id for name, container_id in ids.items() if name and container_id}
 
     @property
     def running(self) -> list[str]:
         """The names of the containers that run now."""
-        return [s["name"] for s in self.statuses() if (s.get("state") or {}).get("running")]
+        running = [text(s.get("name")) for s in self.statuses() if mapping(s.get("state")).get("running")]
+        return [name for name in running if name]

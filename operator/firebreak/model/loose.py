@@ -1,0 +1,25 @@
+"""Reading JSON that nobody vouches for: what is not of the wanted type counts as not there."""
+
+from typing import Any
+
+from firebreak.api.base import Json
+
+
+def mapping(value: Any) -> Json:
+    """Return the value when it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def mappings(value: Any) -> list[Json]:
+    """Return the JSON objects in the value when it is a list, else none."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def text(value: Any) -> str:
+    """Return the value when it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def texts(value: Any) -> list[str]:
+    """Return the strings in the value when it is a list, else none."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
