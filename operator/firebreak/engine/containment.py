@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -19,6 +19,7 @@ from firebreak.model.facts import Network
 from firebreak.model.incident import Incident
 from firebreak.model.pod import Pod
 from firebreak.model.record import report, stamp, step, with_changes, with_step
+from firebreak.model.tiers import needed
 from firebreak.model.verdict import CONTAINED, Verdict
 from firebreak.steps import quarantine, suspicion
 from firebreak.steps.replace import known_good
@@ -26,6 +27,7 @@ from firebreak.steps.replace import known_good
 log = structlog.get_logger()
 
 NAME = "quarantine"
+REFUSED_AGAIN = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
     facts = await survey.network(case.tools.api, case.id, pods)
     detach = bool(target.pod) and case.options(NAME, Quarantine).detach == "Auto"
     changes = tuple(quarantine.plan(facts, detach=detach))
+    failures: list[str] = []
     if changes:
         await case.journal.write(
             lambda s: with_changes(s, NAME, {c.id: report(c, ChangeState.INTENDED) for c in changes})
@@ -110,9 +113,20 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
         case.journal.note(
             lambda s: with_changes(s, NAME, {r.change.id: report(r.change, r.state, r.message) for r in results})
         )
+        failures = [f"{r.change.target}: {r.message}" for r in results if r.state is ChangeState.FAILED]
         pods = await _pods(case, target)
         facts = await survey.network(case.tools.api, case.id, pods)
-    await _conclude(case, facts)
+    await _conclude(case, facts, failures)
+
+
+async def refused(case: Case, error: ApiError) -> float:
+    """The API server refused the cut itself: say so, loudly, and try again soon."""
+    words = f"the API server refused to let Firebreak cut the pod off: {error}; {needed(NAME).remedy} grants the right"
+    await case.journal.write(
+        case.claim(Verdict(CONTAINED, "False", "Refused", words)),
+        lambda s: with_step(s, NAME, state=StepState.BLOCKED, message=words),
+    )
+    return REFUSED_AGAIN
 
 
 async def _cut_all(case: Case, target: Target) -> Cut:
@@ -155,8 +169,10 @@ async def _send_all(api: Api, changes: Iterable[Change]) -> list[Result]:
     return results
 
 
-async def _conclude(case: Case, facts: Network) -> None:
+async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
     verdict = _gone(case, facts) or quarantine.judge(facts, case.tools.enforcement)
+    if failures:
+        verdict = replace(verdict, message=f"{verdict.message} ({'; '.join(failures)})")
     near = await survey.neighbours(case.tools.api, [p.node for p in facts.pods if any(suspicion.escapes(p))])
     now, was = case.journal.now(), step(case.status, NAME)
     cut_off = [pod.name for pod in facts.pods if case.id.label in pod.labels]

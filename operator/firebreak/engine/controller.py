@@ -15,10 +15,11 @@ from firebreak.engine.jobs import Jobs, Key
 from firebreak.engine.journal import Journal, SupersededError, report_invalid
 from firebreak.engine.playbooks import fetch
 from firebreak.engine.stages import STAGES, Stage
-from firebreak.kube.errors import NotFound
+from firebreak.kube.errors import Forbidden, Invalid, NotFound
 from firebreak.model.incident import BadSpecError, Incident, identify, read
 from firebreak.model.plan import PLAN_STEP, ready
-from firebreak.model.record import stamp, step
+from firebreak.model.record import ENDED, stamp, step
+from firebreak.model.verdict import CONTAINED, Verdict
 
 log = structlog.get_logger()
 
@@ -37,14 +38,13 @@ class Controller:
         self._cases: dict[str, Case] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
-        self._dropping: set[asyncio.Task[None]] = set()
         self.jobs = Jobs(self._run, {"capture": tools.settings.captures})
         self._handlers: Mapping[str, Handler] = {
             "quarantine": self._quarantine,
             "capture": capture.run,
             PLAN_STEP: planning.run,
             CLOSE: self._close,
-            OPEN: self._nothing,
+            OPEN: self._open,
             **{each.name: _stage_handler(each) for each in STAGES},
         }
 
@@ -63,6 +63,7 @@ class Controller:
         self.leading = leading
         self.tools.metrics.leader.set(leading)
         if not leading:
+            self.jobs.drop(lambda _: True)  # what must happen once happens on the leader only
             self._cases.clear()
             for watch in self._watches.values():
                 watch.cancel()
@@ -78,7 +79,13 @@ class Controller:
         self.tools.metrics.incidents.set(len(self._latest))
         self.tools.metrics.jobs.set(len(self.jobs))
         for name in self._due(uid, raw):
-            self.jobs.wake(Key(uid, name))
+            if not (self._ended(uid, name) and Key(uid, name) in self.jobs):
+                self.jobs.wake(Key(uid, name))
+
+    def _ended(self, uid: str, name: str) -> bool:
+        """Whether a step ended for now: its own slow pause decides when it is looked at again."""
+        case = self._cases.get(uid)
+        return case is not None and name != "quarantine" and step(case.status, name).state in ENDED
 
     def _due(self, uid: str, raw: Json) -> tuple[str, ...]:
         try:
@@ -123,9 +130,7 @@ class Controller:
             watch.cancel()
         if raw is not None:
             log.info("incident left the watch; its quarantine stays", incident=str(identify(raw)))
-            task = asyncio.create_task(self.jobs.drop(uid))
-            self._dropping.add(task)
-            task.add_done_callback(self._dropping.discard)
+            self.jobs.drop(lambda key: key.uid == uid)
 
     async def _run(self, key: Key) -> float | None:
         """Do one job once."""
@@ -170,9 +175,11 @@ class Controller:
     async def _lead_job(self, key: Key, raw: Json) -> float | None:
         incident = read(raw)
         if key.step == "quarantine" and key.uid not in self._cases and self._fast(incident):
-            cut = await containment.cut(self.tools, incident)
-            case = await self._case(key.uid, raw)
-            containment.record_cut(case, cut)
+            try:
+                cut = await containment.cut(self.tools, incident)
+            except (Forbidden, Invalid) as error:
+                return await containment.refused(await self._case(key.uid, raw), error)
+            containment.record_cut(await self._case(key.uid, raw), cut)
         case = await self._case(key.uid, raw)
         if key.step not in {*self._due(key.uid, raw), OPEN}:
             return None  # settled meanwhile
@@ -235,7 +242,7 @@ class Controller:
 
     async def _close(self, case: Case) -> None:
         """The last word. The quarantine stays until somebody with the right to lifts it."""
-        await self.jobs.drop_others(Key(case.id.uid, CLOSE))
+        self.jobs.drop(lambda key: key.uid == case.id.uid and key.step != CLOSE)
         now = case.journal.now()
         await case.journal.write(
             lambda s: s.model_copy(
@@ -243,8 +250,10 @@ class Controller:
             )
         )
 
-    async def _nothing(self, case: Case) -> None:
-        await case.journal.write()
+    async def _open(self, case: Case) -> None:
+        """Modes that cut nothing say so."""
+        words = f"mode {case.incident.spec.mode} changes nothing about the pods"
+        await case.journal.write(case.claim(Verdict(CONTAINED, "False", "NotRequested", words)))
 
 
 def _stage_handler(each: Stage) -> Handler:

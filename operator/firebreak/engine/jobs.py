@@ -37,6 +37,7 @@ class Jobs:
         self._run = run
         self._slots = {step: asyncio.Semaphore(n) for step, n in (limits or {}).items()}
         self._jobs: dict[Key, _Job] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -50,23 +51,22 @@ class Jobs:
             job.task = asyncio.create_task(self._keep(key, job), name=f"{key.step} {key.uid}")
         job.woken.set()
 
-    async def drop(self, uid: str) -> None:
-        """End all jobs of an incident."""
-        await self._end([key for key in self._jobs if key.uid == uid])
+    def __contains__(self, key: Key) -> bool:
+        return key in self._jobs
 
-    async def drop_others(self, keep: Key) -> None:
-        """End all other jobs of the key's incident."""
-        await self._end([key for key in self._jobs if key.uid == keep.uid and key != keep])
+    def drop(self, unwanted: Callable[[Key], bool]) -> None:
+        """End the jobs of all keys that are not wanted any more; a job may so end its siblings, not itself."""
+        for key in [key for key in self._jobs if unwanted(key)]:
+            job = self._jobs.pop(key)
+            if job.task:
+                job.task.cancel()
+                self._ending.add(job.task)
+                job.task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """End all jobs."""
-        await self._end(list(self._jobs))
-
-    async def _end(self, keys: list[Key]) -> None:
-        tasks = [job.task for key in keys if (job := self._jobs.pop(key, None)) and job.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End all jobs and wait for their end."""
+        self.drop(lambda _: True)
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _keep(self, key: Key, job: _Job) -> None:
         """Run until the job is settled and nobody woke it meanwhile."""

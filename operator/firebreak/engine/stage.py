@@ -17,7 +17,10 @@ from firebreak.model.verdict import Verdict
 
 log = structlog.get_logger()
 
-ASK_AGAIN, AFTER_CONFLICT, WHILE_BLOCKED = 0.5, 0.2, 30.0  # seconds
+ASK_AGAIN, AFTER_CONFLICT, WHILE_BLOCKED, WHILE_UNSETTLED = 0.5, 0.2, 30.0, 300.0  # seconds
+
+# Looking again must not make a settled incident look busy: these keep their state until something else comes of it.
+LOOKED_AT_AGAIN = frozenset({StepState.WAITING, StepState.PARTIAL, StepState.FAILED})
 
 
 def gate(change: Change, approval: Approval) -> ChangeState:
@@ -37,7 +40,7 @@ async def run(case: Case, stage: Stage) -> float | None:
             case.claim(Verdict(stage.condition, "False", "RightsMissing", blocked)),
         )
         return WHILE_BLOCKED
-    if step(case.status, stage.name).state is not StepState.WAITING:
+    if step(case.status, stage.name).state not in LOOKED_AT_AGAIN:
         _begin(case, stage)
     changes = await stage.plan(case)
     case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
@@ -46,8 +49,8 @@ async def run(case: Case, stage: Stage) -> float | None:
     except Conflict as error:
         log.info("the world moved; planning again", incident=str(case.id), step=stage.name, error=str(error))
         return AFTER_CONFLICT
-    await _finish(case, stage)
-    return None
+    state = await _finish(case, stage)
+    return None if state in {StepState.DONE, StepState.WAITING} else WHILE_UNSETTLED
 
 
 def _begin(case: Case, stage: Stage) -> None:
@@ -90,7 +93,7 @@ def _note(case: Case, stage: Stage, result: Result) -> None:
     log.info("change", incident=str(case.id), step=stage.name, change=result.change.id, state=result.state)
 
 
-async def _finish(case: Case, stage: Stage) -> None:
+async def _finish(case: Case, stage: Stage) -> StepState:
     """Write how the step ended: done only when the world says so."""
     counts = step(case.status, stage.name).counts
     if counts.get(ChangeState.WAITING):
@@ -99,17 +102,19 @@ async def _finish(case: Case, stage: Stage) -> None:
             case.claim(Verdict(stage.condition, "False", "AwaitingApproval", words)),
             lambda s: with_step(s, stage.name, state=StepState.WAITING, message=words),
         )
-        return
+        return StepState.WAITING
     await case.journal.write()
     verdict = await _confirmed(case, stage)
     state = StepState.DONE if verdict.holds else StepState.PARTIAL
     if counts.get(ChangeState.FAILED):
         state = StepState.FAILED
-    now = case.journal.now()
+    was = step(case.status, stage.name)
+    now = was.finished_at if was.finished_at and was.state is state else case.journal.now()
     await case.journal.write(
         case.claim(verdict),
         lambda s: with_step(s, stage.name, state=state, finished_at=now, message=verdict.message),
     )
+    return state
 
 
 async def _confirmed(case: Case, stage: Stage) -> Verdict:

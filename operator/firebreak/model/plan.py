@@ -9,7 +9,7 @@ nothing that destroys state runs before the seal.
 
 from firebreak.api.incident import IncidentSpec, IncidentStatus, Mode, StepState
 from firebreak.api.playbook import PlaybookSpec
-from firebreak.model.record import FINISHED, step
+from firebreak.model.record import ENDED, SETTLED, step
 
 ALWAYS = {Mode.RESPOND: ("quarantine", "capture"), Mode.PRESERVE: ("capture",), Mode.PLAN: ()}
 PLAN_STEP = "plan"  # mode Plan's only job: writes what would be done
@@ -32,8 +32,8 @@ def ready(spec: IncidentSpec, status: IncidentStatus, playbook: PlaybookSpec) ->
 
 
 def _may_run(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
-    if step(status, name).state in FINISHED:
-        return False
+    if step(status, name).state in (ENDED if name == "capture" else SETTLED):
+        return False  # what is sealed stays sealed, gaps and all
     if "quarantine" in names and not step(status, "quarantine").attempts:
         return False  # the cut has not been tried yet: nothing goes before it
     if name in {"capture", "revoke"}:

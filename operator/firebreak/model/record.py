@@ -10,7 +10,9 @@ from firebreak.api.incident import ChangeReport, ChangeState, IncidentStatus, St
 from firebreak.model.change import Change
 
 MOST_CHANGES = 200
-FINISHED = frozenset({StepState.DONE, StepState.PARTIAL, StepState.FAILED, StepState.SKIPPED})
+SETTLED = frozenset({StepState.DONE, StepState.SKIPPED})
+ENDED = SETTLED | {StepState.PARTIAL, StepState.FAILED}
+"""What has ended for now: what is partial or failed is looked at again, slowly, for people may have mended it."""
 
 
 def stamp(moment: datetime) -> str:

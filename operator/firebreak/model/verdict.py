@@ -6,7 +6,7 @@ from typing import Literal
 from firebreak.api.base import Condition
 from firebreak.api.incident import ChangeState, IncidentSpec, IncidentStatus, Mode, Phase, StepReport, StepState
 from firebreak.model.names import IncidentRef
-from firebreak.model.record import FINISHED, step, with_condition
+from firebreak.model.record import ENDED, step, with_condition
 
 CONTAINED = "Contained"
 IDENTITY = "IdentityContained"
@@ -54,7 +54,7 @@ def conclude(
     waiting = {n: r for n, r in reports.items() if r.state is StepState.WAITING}
     stuck = [f"{n}: {r.message}" for n, r in reports.items() if r.state in {StepState.BLOCKED, StepState.FAILED}]
     stuck += [problem] if problem else []
-    busy = [n for n, r in reports.items() if r.state not in FINISHED | {StepState.WAITING, StepState.BLOCKED}]
+    busy = [n for n, r in reports.items() if r.state not in ENDED | {StepState.WAITING, StepState.BLOCKED}]
     needs = _needs(spec, status, waiting, reports)
     verdicts = (
         Verdict(RECONCILING, "True", "Running", f"at work: {', '.join(busy)}")
@@ -109,7 +109,7 @@ def _needs(
 ) -> list[str]:
     """What a person has to do, in words."""
     needs = [f"approve {name} ({_count(report, ChangeState.WAITING)})" for name, report in waiting.items()]
-    manual = [n for n, r in reports.items() if r.state in FINISHED and _count(r, ChangeState.MANUAL) != "0 Changes"]
+    manual = [n for n, r in reports.items() if r.state in ENDED and _count(r, ChangeState.MANUAL) != "0 Changes"]
     needs.extend(f"do by hand: {name} ({_count(reports[name], ChangeState.MANUAL)})" for name in manual)
     contained = status.condition(CONTAINED)
     if contained and contained.reason in _CUT_BY_HAND:

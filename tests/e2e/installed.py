@@ -1,0 +1,59 @@
+"""Firebreak installed on a test cluster as its users install it: a Secret with the store's keys, then kustomize."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster import s3
+from cluster.provider import ClusterError, ClusterInfo
+from cluster.waiting import wait_until
+
+BUCKET = "firebreak-evidence"
+NAMESPACE = "firebreak"
+OVERLAY = Path(__file__).parents[2] / "manifests" / "overlays" / "local"
+UNATTENDED = Path(__file__).parents[2] / "manifests" / "samples" / "playbook-unattended.yaml"
+
+Kubectl = Callable[..., str]
+
+
+def install(info: ClusterInfo, kubectl: Kubectl) -> None:
+    """Install or upgrade, and return when both replicas are ready and the cluster's enforcement was probed."""
+    if info.s3 is None:
+        raise ClusterError("this cluster names no S3 server; set FIREBREAK_S3_ENDPOINT and its keys")
+    try:
+        s3.create_bucket(info.s3, BUCKET)
+    except ClusterError as error:
+        if "BucketAlready" not in str(error):
+            raise
+    kubectl("apply", "-f", "-", stdin=json.dumps(_namespace()))
+    kubectl("apply", "-f", "-", stdin=json.dumps(_store(info.s3)))
+    kubectl("apply", "--server-side", "--force-conflicts", "-k", str(OVERLAY))
+    kubectl("apply", "-f", str(UNATTENDED))
+    # The tag stays the same from build to build, so the pods have to be told that the image is new.
+    kubectl("rollout", "restart", "deployment/firebreak", "-n", NAMESPACE)
+    kubectl("rollout", "status", "deployment/firebreak", "-n", NAMESPACE, "--timeout=120s")
+    wait_until(
+        lambda: "Proven" in kubectl("get", "configmap", "firebreak-enforcement", "-n", NAMESPACE, "--ignore-not-found", "-o", "yaml"),
+        timeout=120,
+        otherwise="the enforcement probe did not come to a result; see the log of deployment/firebreak",
+    )
+
+
+def _namespace() -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+
+
+def _store(server: s3.S3) -> dict[str, object]:
+    """The credentials of the store, as its client reads them from the environment."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "firebreak-store", "namespace": NAMESPACE},
+        "stringData": {
+            "AWS_ENDPOINT_URL": server.endpoint,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": server.access_key,
+            "AWS_SECRET_ACCESS_KEY": server.secret_key,
+            "AWS_REGION": server.region,
+        },
+    }
