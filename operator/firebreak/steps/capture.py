@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from firebreak.model.loose import text
 from firebreak.model.pod import Pod
 
 
@@ -48,11 +49,11 @@ def _documents(pod: Pod) -> Iterator[Request]:
 
 def _logs(pod: Pod) -> Iterator[Request]:
     """Logs of all containers that ever started: the previous one's die with the next restart, so they come first."""
-    restarted = [s["name"] for s in pod.statuses() if s.get("name") and s.get("restartCount")]
-    started = [s["name"] for s in pod.statuses() if s.get("name") and s.get("containerID")]
-    for name in restarted:
+    restarted = [text(s.get("name")) for s in pod.statuses() if s.get("restartCount")]
+    started = [text(s.get("name")) for s in pod.statuses() if s.get("containerID")]
+    for name in filter(None, restarted):
         yield _of(pod, Source.LOG, f"logs/{name}.previous.log", "text/plain", name, previous=True)
-    for name in started:
+    for name in filter(None, started):
         yield _of(pod, Source.LOG, f"logs/{name}.current.log", "text/plain", name)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from firebreak.api.base import Json
 from firebreak.model.facts import Grant
+from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.pod import Pod
 
 READING = frozenset({"get", "list", "watch", "*"})
@@ -12,45 +13,44 @@ READING = frozenset({"get", "list", "watch", "*"})
 def secrets_of(pod: Pod, account: Json | None) -> Iterator[tuple[str, str]]:
     """Yield (secret name, way) for every secret that a pod's spec or its account's object names."""
     spec = pod.spec
-    for volume in spec.get("volumes") or []:
+    for volume in mappings(spec.get("volumes")):
         yield from _of_volume(volume)
     for _, container in pod.containers():
         yield from _of_container(container)
-    for reference in spec.get("imagePullSecrets") or []:
-        if reference.get("name"):
-            yield reference["name"], "image pull secret of the pod"
+    for reference in mappings(spec.get("imagePullSecrets")):
+        if name := text(reference.get("name")):
+            yield name, "image pull secret of the pod"
     for key, way in (
         ("imagePullSecrets", "image pull secret of the account"),
         ("secrets", "token of the account"),
     ):
-        for reference in (account or {}).get(key) or []:
-            if reference.get("name"):
-                yield reference["name"], way
+        for reference in mappings((account or {}).get(key)):
+            if name := text(reference.get("name")):
+                yield name, way
 
 
 def _of_volume(volume: Json) -> Iterator[tuple[str, str]]:
     way = f"volume {volume.get('name', '')}"
-    if name := (volume.get("secret") or {}).get("secretName"):
+    if name := text(mapping(volume.get("secret")).get("secretName")):
         yield name, way
-    for source in (volume.get("projected") or {}).get("sources") or []:
-        if name := (source.get("secret") or {}).get("name"):
+    for source in mappings(mapping(volume.get("projected")).get("sources")):
+        if name := text(mapping(source.get("secret")).get("name")):
             yield name, way
-    if name := ((volume.get("csi") or {}).get("nodePublishSecretRef") or {}).get("name"):
+    if name := text(mapping(mapping(volume.get("csi")).get("nodePublishSecretRef")).get("name")):
         yield name, f"{way} (CSI)"
     for kind in ("azureFile", "cephfs", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"):
-        source = volume.get(kind) or {}
-        name = source.get("secretName") or (source.get("secretRef") or {}).get("name")
-        if name:
+        source = mapping(volume.get(kind))
+        if name := text(source.get("secretName")) or text(mapping(source.get("secretRef")).get("name")):
             yield name, f"{way} ({kind})"
 
 
 def _of_container(container: Json) -> Iterator[tuple[str, str]]:
     who = container.get("name", "")
-    for env in container.get("env") or []:
-        if name := ((env.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name"):
+    for env in mappings(container.get("env")):
+        if name := text(mapping(mapping(env.get("valueFrom")).get("secretKeyRef")).get("name")):
             yield name, f"env {env.get('name', '')} of container {who}"
-    for source in container.get("envFrom") or []:
-        if name := (source.get("secretRef") or {}).get("name"):
+    for source in mappings(container.get("envFrom")):
+        if name := text(mapping(source.get("secretRef")).get("name")):
             yield name, f"envFrom of container {who}"
 
 
@@ -67,19 +67,19 @@ def readable(grants: tuple[Grant, ...]) -> Iterator[tuple[str | None, str | None
 
 def secret_mounts(pod: Pod) -> list[str]:
     """Return the paths at which secrets (and account tokens) are mounted in any container: left out of evidence."""
-    volumes = {v.get("name") for v in pod.spec.get("volumes") or [] if _holds_secrets(v)}
+    volumes = {text(v.get("name")) for v in mappings(pod.spec.get("volumes")) if _holds_secrets(v)}
     paths = {
-        str(mount.get("mountPath"))
+        text(mount.get("mountPath"))
         for _, container in pod.containers()
-        for mount in container.get("volumeMounts") or []
-        if mount.get("name") in volumes and mount.get("mountPath")
+        for mount in mappings(container.get("volumeMounts"))
+        if text(mount.get("name")) in volumes and text(mount.get("mountPath"))
     }
     return sorted({*paths, "/var/run/secrets"})
 
 
 def _holds_secrets(volume: Json) -> bool:
     """Whether a volume may hold secret values. CSI drivers and token projections count."""
-    sources = (volume.get("projected") or {}).get("sources") or []
+    sources = mappings(mapping(volume.get("projected")).get("sources"))
     return bool(
         volume.get("secret")
         or volume.get("csi")

@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator
 
 from firebreak.api.base import Json
+from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import NODE, Verdict
 
 RUNTIME_SOCKETS = ("docker.sock", "containerd.sock", "crio.sock", "cri-dockerd.sock")
-PLAIN = re.compile(r"^[A-Za-z0-9_+=,.@:/-]{1,512}$")
+# People paste what is shown into a shell: no spaces, and no leading dash, which a program takes for an option.
+PLAIN = re.compile(r"[A-Za-z0-9_+=,.@:/][A-Za-z0-9_+=,.@:/-]{0,511}")
 
 # Annotation of the account -> (what it is, the command that ends its sessions). Sources: the documentation of EKS IAM
 # roles for service accounts ("revoke sessions" of an IAM role), GKE Workload Identity, Azure AD workload identity.
@@ -38,18 +40,19 @@ def escapes(pod: Pod) -> Iterator[str]:
         if pod.spec.get(key):
             yield key
     for _, container in pod.containers():
-        if (container.get("securityContext") or {}).get("privileged"):
+        if mapping(container.get("securityContext")).get("privileged"):
             yield f"container {container.get('name')} is privileged"
-    for volume in pod.spec.get("volumes") or []:
-        if path := (volume.get("hostPath") or {}).get("path"):
-            kind = "runtime socket" if str(path).endswith(RUNTIME_SOCKETS) else "hostPath"
+    for volume in mappings(pod.spec.get("volumes")):
+        if path := text(mapping(volume.get("hostPath")).get("path")):
+            kind = "runtime socket" if path.endswith(RUNTIME_SOCKETS) else "hostPath"
             yield f"{kind} {path}"
 
 
 def cloud(account: Json) -> Iterator[str]:
     """Yield, in words, the cloud credentials that an account carries: they outlive every cut in the cluster."""
-    for key, value in ((account.get("metadata") or {}).get("annotations") or {}).items():
+    for key, value in mapping(mapping(account.get("metadata")).get("annotations")).items():
         if key in CLOUDS:
             what, command = CLOUDS[key]
-            shown = value if PLAIN.match(str(value)) else "(name withheld: unusual characters; read the annotation)"
+            plain = PLAIN.fullmatch(text(value))
+            shown = value if plain else "(name withheld: unusual characters; read the annotation)"
             yield f"{what} {shown} is live; {command.format(value=shown)}"
