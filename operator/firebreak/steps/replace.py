@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Ref, Risk, Verb
 from firebreak.model.facts import Workload
+from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import RECOVERED, Verdict
 from firebreak.steps.quarantine import strip
@@ -30,6 +31,10 @@ def plan(facts: Workload, images: Mapping[str, str]) -> Iterator[Change]:
         words = "the whole workload is under quarantine and the playbook names no known-good image"
         yield _refusal(facts, f"{words}; name it in the playbook's replace.images")
         return
+    if images and not _named(controller["spec"]["template"], images):
+        words = f"replace.images of the playbook names no container of {controller['metadata']['name']}"
+        yield _refusal(facts, f"{words}; correct the names, or bring the workload back by hand")
+        return
     for pod in attached:  # a rollout would delete them; detached, they stay
         yield strip(pod, facts.incident)
     if images and not runs(controller["spec"]["template"], images):
@@ -38,13 +43,18 @@ def plan(facts: Workload, images: Mapping[str, str]) -> Iterator[Change]:
 
 def runs(template: Json, images: Mapping[str, str]) -> bool:
     """Return whether a pod (template) runs the known-good image in every container that one is named for."""
-    containers = (template.get("spec") or {}).get("containers") or []
-    return all(c.get("image") == images[c["name"]] for c in containers if c.get("name") in images)
+    return all(c.get("image") == images[name] for name, c in _named(template, images))
+
+
+def _named(template: Json, images: Mapping[str, str]) -> list[tuple[str, Json]]:
+    """The containers that a known-good image is named for."""
+    containers = mappings(mapping(template.get("spec")).get("containers"))
+    return [(name, c) for c in containers if (name := text(c.get("name"))) in images]
 
 
 def known_good(pod: Pod, images: Mapping[str, str]) -> bool:
     """Return whether a pod runs known-good images: it is the cure, and no quarantine is put on it."""
-    return bool(images) and runs(pod.raw, images)
+    return bool(_named(pod.raw, images)) and runs(pod.raw, images)
 
 
 def judge(facts: Workload, images: Mapping[str, str], *, back: bool) -> Verdict | None:
@@ -70,9 +80,9 @@ def judge(facts: Workload, images: Mapping[str, str], *, back: bool) -> Verdict 
 
 def _runs_digest(pod: Pod, images: Mapping[str, str]) -> bool:
     """Whether the wanted images run, by what the node reports where a digest was asked for."""
-    if not runs(pod.raw, images):
+    if images and not known_good(pod, images):
         return False
-    ids = {s.get("name"): str(s.get("imageID", "")) for s in pod.statuses()}
+    ids = {text(s.get("name")): text(s.get("imageID")) for s in pod.statuses()}
     digests = {name: image.partition("@")[2] for name, image in images.items() if "@" in image}
     return all(ids.get(name, "").endswith(digest) for name, digest in digests.items() if name in ids)
 
@@ -80,8 +90,8 @@ def _runs_digest(pod: Pod, images: Mapping[str, str]) -> bool:
 def _roll_out(facts: Workload, controller: Json, images: Mapping[str, str]) -> Change:
     metadata = controller["metadata"]
     containers = controller["spec"]["template"]["spec"]["containers"]
-    wanted = [{**c, "image": images.get(c["name"], c["image"])} for c in containers]
-    before = {c["name"]: c["image"] for c in containers}
+    wanted = [{**c, "image": images[c["name"]]} if c["name"] in images else c for c in containers]
+    before = {c["name"]: c.get("image", "") for c in containers}
     touched = tuple(p.name for p in facts.pods if p.uid not in {h.uid for h in facts.held})
     return Change(
         Verb.PATCH,
