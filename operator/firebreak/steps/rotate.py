@@ -6,12 +6,14 @@ the API server then refuses them. Everything else is named for a person.
 """
 
 import json
+import re
 import string
 from collections.abc import Iterator, Mapping
 
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
+from firebreak.model.loose import mapping
 from firebreak.model.names import RESTARTED_FOR, ROTATE, ROTATED_FOR
 from firebreak.model.pod import Pod
 from firebreak.steps.reach import secrets_of
@@ -23,6 +25,7 @@ ALPHABETS: Mapping[str, str] = {
     "printable": string.ascii_letters + string.digits + "!#$%&*+-.:=?@^_~",
 }
 SHORTEST, LONGEST, DEFAULT_LENGTH = 8, 1024, 32
+DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
 class BadAnnotation(ValueError):
@@ -47,8 +50,8 @@ def plan(facts: Secrets) -> Iterator[Change]:
 
 def consumed(workload: Json) -> set[str]:
     """Return the names of the secrets that a workload's pod template uses."""
-    template = (workload.get("spec") or {}).get("template") or {}
-    return {name for name, _ in secrets_of(Pod(template), None)}
+    template = mapping(workload.get("spec")).get("template")
+    return {name for name, _ in secrets_of(Pod(mapping(template)), None)}
 
 
 def _secret(facts: Secrets, use: SecretUse) -> Change:
@@ -79,7 +82,7 @@ def recipe(annotation: str) -> dict[str, Generated]:
     """Parse the opt-in annotation. Raises BadAnnotation with what is wrong."""
     try:
         wanted = json.loads(annotation)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadAnnotation('it is not JSON; want {"KEY": {"length": 32, "alphabet": "alphanumeric"}}') from error
     if not isinstance(wanted, dict) or not wanted:
         raise BadAnnotation("it names no data key")
@@ -87,12 +90,14 @@ def recipe(annotation: str) -> dict[str, Generated]:
 
 
 def _generated(key: str, options: object) -> Generated:
+    if not DATA_KEY.fullmatch(key):
+        raise BadAnnotation("a data key has at most 253 letters, digits, '-', '_' and '.'")
     if not isinstance(options, dict) or not set(options) <= {"length", "alphabet"}:
         raise BadAnnotation(f"key {key!r} takes length and alphabet only")
     length, alphabet = options.get("length", DEFAULT_LENGTH), options.get("alphabet", "alphanumeric")
-    if not isinstance(length, int) or not SHORTEST <= length <= LONGEST:
+    if not isinstance(length, int) or isinstance(length, bool) or not SHORTEST <= length <= LONGEST:
         raise BadAnnotation(f"the length of key {key!r} is a whole number from {SHORTEST} to {LONGEST}")
-    if alphabet not in ALPHABETS:
+    if not isinstance(alphabet, str) or alphabet not in ALPHABETS:
         raise BadAnnotation(f"the alphabet of key {key!r} is one of {', '.join(ALPHABETS)}")
     return Generated(length, ALPHABETS[alphabet])
 
