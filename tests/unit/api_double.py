@@ -66,7 +66,7 @@ def exit_status(code: int) -> bytes:
 
 
 def exec_answer(
-    *messages: bytes, close: int | None = 1000, protocols: tuple[str, ...] = ("v5.channel.k8s.io",)
+    *messages: bytes, close: int | None = 1000, protocols: tuple[str, ...] = ("v4.channel.k8s.io",)
 ) -> Handler:
     """Answer an exec with these messages, then a close frame; `close=None` cuts the connection instead."""
 

@@ -33,8 +33,20 @@ async def test_output_with_success_and_a_clean_close_is_complete() -> None:
     assert (outcome.completeness, outcome.reason) == (Completeness.COMPLETE, Reason.READ_TO_END)
 
 
-async def test_version_4_of_the_protocol_is_spoken_with_older_servers() -> None:
-    data, outcome = await run(exec_answer(b"\x01x", exit_status(0), protocols=("v4.channel.k8s.io",)))
+async def test_version_5_of_the_protocol_is_spoken_with_a_server_that_chooses_no_other() -> None:
+    data, outcome = await run(exec_answer(b"\x01x", exit_status(0), protocols=("v5.channel.k8s.io",)))
+    assert (data, outcome.complete) == (b"x", True)
+
+
+async def test_version_5_is_tried_where_the_handshake_of_version_4_fails_for_no_stated_reason() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "Upgrade" not in request.headers:
+            return refused(400, "Upgrade request required")
+        if "v4" in request.headers["Sec-WebSocket-Protocol"]:
+            return web.Response(status=403)
+        return await exec_answer(b"\x01x", exit_status(0), protocols=("v5.channel.k8s.io",))(request)
+
+    data, outcome = await run(answer)
     assert (data, outcome.complete) == (b"x", True)
 
 
@@ -129,7 +141,7 @@ async def test_a_server_that_is_not_there_is_unreachable() -> None:
 
 
 async def silent(request: web.Request) -> web.StreamResponse:
-    socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io",))
+    socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
     await socket.prepare(request)
     await socket.send_bytes(b"\x01begun")
     await socket.receive()
@@ -137,7 +149,7 @@ async def silent(request: web.Request) -> web.StreamResponse:
 
 
 async def flooding(request: web.Request) -> web.StreamResponse:
-    socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io",))
+    socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
     await socket.prepare(request)
     try:
         while True:
@@ -170,7 +182,7 @@ async def test_a_slow_reader_holds_the_writer_back() -> None:
 
     async def count(request: web.Request) -> web.StreamResponse:
         nonlocal sent
-        socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io",))
+        socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
         await socket.prepare(request)
         try:
             while True:
