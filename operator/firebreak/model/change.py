@@ -140,7 +140,7 @@ def holds(change: Change, live: Json | None) -> bool:
         return live is None or (change.target.uid is not None and _uid(live) != change.target.uid)
     if live is None or (change.target.uid and _uid(live) != change.target.uid):
         return False
-    wanted = change.body or {}
+    wanted = _asked(change.body or {})
     return (
         includes(live.get("metadata", {}), wanted.get("metadata", {}))
         if change.metadata_only
@@ -148,12 +148,18 @@ def holds(change: Change, live: Json | None) -> bool:
     )
 
 
+def _asked(body: Json) -> Json:
+    """What a body asks for, without what only guards it."""
+    metadata = {key: value for key, value in body.get("metadata", {}).items() if key not in PRECONDITIONS}
+    return {**body, "metadata": metadata}
+
+
 def _uid(obj: Json) -> str | None:
     uid: str | None = obj.get("metadata", {}).get("uid")
     return uid
 
 
-PRECONDITIONS = ("resourceVersion", "uid")  # in a patch they guard, they do not ask for anything
+PRECONDITIONS = ("resourceVersion", "uid")  # in a patch's metadata they guard, they do not ask for anything
 
 
 def includes(live: Any, wanted: Any) -> bool:
@@ -167,7 +173,6 @@ def includes(live: Any, wanted: Any) -> bool:
     return all(
         key not in live if value is None else includes(live.get(key, _absent(value)), value)
         for key, value in wanted.items()
-        if key not in PRECONDITIONS
     )
 
 
