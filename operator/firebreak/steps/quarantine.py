@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Ref, Verb, includes
-from firebreak.model.enforcement import Enforcement
+from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.facts import Network
 from firebreak.model.names import INCIDENT, MANAGED_BY, ORIGINAL_LABELS, QUARANTINE, STAY, IncidentRef
 from firebreak.model.pod import Pod
@@ -126,13 +126,13 @@ def judge(facts: Network, enforcement: Enforcement) -> Verdict:
     names = ", ".join(pod.name for pod in facts.pods)
     for reason, words in _flaws(facts):
         return Verdict(CONTAINED, "False", reason, words)
-    if facts.foreign:
+    if facts.foreign and enforcement.state is not State.NOT_ENFORCED:
         words = f"{names}: other policy engines may still allow traffic: {', '.join(facts.foreign[:5])}"
         return Verdict(CONTAINED, "Unknown", "OtherPolicyEngines", words)
     match enforcement.state:
-        case "Proven":
+        case State.PROVEN:
             return Verdict(CONTAINED, "True", "Enforced", f"{names}; enforcement proven {enforcement.at}")
-        case "NotEnforced":
+        case State.NOT_ENFORCED:
             words = f"{names}: labelled, but the probe of {enforcement.at} saw this cluster drop nothing"
             return Verdict(CONTAINED, "False", "NotEnforced", words)
         case _:
