@@ -1,5 +1,6 @@
 """The record of an incident: small pure edits of its status, and the merge patch between two statuses."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
@@ -26,19 +27,25 @@ def step(status: IncidentStatus, name: str) -> StepReport:
 
 
 def with_step(status: IncidentStatus, name: str, **fields: Any) -> IncidentStatus:
-    """Return the status with fields of one step's report replaced."""
+    """Return the status with fields of one step's report replaced; its message is cut to what the schema allows."""
+    if "message" in fields:
+        fields["message"] = fields["message"][:4096]
     report = step(status, name).model_copy(update=fields)
     return status.model_copy(update={"steps": {**status.steps, name: report}})
 
 
 def with_changes(status: IncidentStatus, name: str, reports: Mapping[str, ChangeReport]) -> IncidentStatus:
-    """Return the status with Changes of one step added or replaced, bounded, with counts of all."""
-    changes = {**step(status, name).changes, **reports}
-    counts: dict[str, int] = {}
-    for report in changes.values():
-        counts[report.state] = counts.get(report.state, 0) + 1
-    kept = dict(sorted(changes.items(), key=_unsettled_first)[:MOST_CHANGES])
-    return with_step(status, name, changes=kept, counts=counts)
+    """Return the status with Changes of one step added or replaced, with counts of all. `dump` bounds their number."""
+    return _with_all(status, name, {**step(status, name).changes, **reports})
+
+
+def _with_all(status: IncidentStatus, name: str, changes: dict[str, ChangeReport]) -> IncidentStatus:
+    """Replace the Changes of a step. Done ones that an earlier leader's status had no room for still count."""
+    old = step(status, name)
+    counts = Counter(str(report.state) for report in changes.values())
+    listed = sum(report.state is ChangeState.DONE for report in old.changes.values())
+    counts[ChangeState.DONE] += max(old.counts.get(ChangeState.DONE, 0) - listed, 0)
+    return with_step(status, name, changes=changes, counts={state: n for state, n in counts.items() if n})
 
 
 def without_leftovers(status: IncidentStatus, name: str, planned: AbstractSet[str]) -> IncidentStatus:
@@ -52,11 +59,7 @@ def without_leftovers(status: IncidentStatus, name: str, planned: AbstractSet[st
             kept[key] = was
         elif was.state is ChangeState.INTENDED:
             kept[key] = was.model_copy(update={"state": ChangeState.DONE})
-    return with_changes(with_step(status, name, changes={}), name, kept)
-
-
-def _unsettled_first(item: tuple[str, ChangeReport]) -> bool:
-    return item[1].state is ChangeState.DONE
+    return _with_all(status, name, kept)
 
 
 def with_condition(
@@ -99,8 +102,15 @@ def report(change: Change, state: ChangeState, message: str = "") -> ChangeRepor
 
 
 def dump(status: IncidentStatus) -> Json:
-    """Return the status as JSON, without what is unset."""
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    """Return the status as JSON, without what is unset, each step with its first 200 Changes: unsettled ones first."""
+    steps = {name: each.model_copy(update={"changes": _bounded(each.changes)}) for name, each in status.steps.items()}
+    return status.model_copy(update={"steps": steps}).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _bounded(changes: dict[str, ChangeReport]) -> dict[str, ChangeReport]:
+    if len(changes) <= MOST_CHANGES:
+        return changes
+    return dict(sorted(changes.items(), key=lambda item: item[1].state is ChangeState.DONE)[:MOST_CHANGES])
 
 
 def difference(old: Json, new: Json) -> Json:
