@@ -28,10 +28,11 @@ def ready(spec: IncidentSpec, status: IncidentStatus, playbook: PlaybookSpec) ->
     if spec.mode is Mode.PLAN:
         return (PLAN_STEP,)
     names = steps_of(spec, playbook)
-    return tuple(name for name in names if name == "quarantine" or _may_run(name, names, status))
+    return tuple(name for name in names if name == "quarantine" or may_run(name, names, status))
 
 
-def _may_run(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
+def may_run(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
+    """Return whether a step other than the quarantine, one of `names` in their order, may run now."""
     if step(status, name).state in (ENDED if name == "capture" else SETTLED):
         return False  # what is sealed stays sealed, gaps and all
     if "quarantine" in names and not step(status, "quarantine").attempts:

@@ -6,6 +6,7 @@ from typing import Literal
 from firebreak.api.base import Condition
 from firebreak.api.incident import ChangeState, IncidentSpec, IncidentStatus, Mode, Phase, StepReport, StepState
 from firebreak.model.names import IncidentRef
+from firebreak.model.plan import may_run
 from firebreak.model.record import ENDED, step, with_condition
 
 CONTAINED = "Contained"
@@ -50,12 +51,15 @@ def conclude(
     generation: int,
 ) -> IncidentStatus:
     """Return the status with phase, message, table columns and the overall conditions derived from the rest."""
-    reports = {name: step(status, name) for name in steps}
+    closed = status.phase is Phase.CLOSED  # nothing moves, sticks or waits any more
+    reports = {} if closed else {name: step(status, name) for name in steps}
     waiting = {n: r for n, r in reports.items() if r.state is StepState.WAITING}
     stuck = [f"{n}: {r.message}" for n, r in reports.items() if r.state in {StepState.BLOCKED, StepState.FAILED}]
-    stuck += [problem] if problem else []
-    busy = [n for n, r in reports.items() if r.state not in ENDED | {StepState.WAITING, StepState.BLOCKED}]
-    needs = _needs(spec, status, waiting, reports)
+    stuck += [problem] if problem and not closed else []
+    busy = [n for n, r in reports.items() if _moves(n, r, steps, status)]
+    if not busy and not stuck:
+        stuck = [f"{n}: waits for evidence to be sealed" for n, r in reports.items() if r.state is StepState.PENDING]
+    needs = [] if closed else _needs(spec, status, waiting, reports)
     verdicts = (
         Verdict(RECONCILING, "True", "Running", f"at work: {', '.join(busy)}")
         if busy
@@ -67,7 +71,9 @@ def conclude(
         if needs
         else Verdict(ACTION, "False", "Nothing", "no person is waited for"),
         Verdict(READY, "False", "Responding", f"at work: {', '.join(busy)}")
-        if busy or stuck
+        if busy
+        else Verdict(READY, "False", "StepStuck", "; ".join(stuck))
+        if stuck
         else Verdict(READY, "True", "Responded", "everything that may be done without a person is done"),
     )
     for verdict in verdicts:
@@ -81,6 +87,12 @@ def conclude(
             "observed_generation": generation,
         }
     )
+
+
+def _moves(name: str, report: StepReport, steps: tuple[str, ...], status: IncidentStatus) -> bool:
+    """Whether a step is at work or next. One that waits for another only is not: that other one is, or is stuck."""
+    may_begin = name == "quarantine" or may_run(name, steps, status)
+    return report.state is StepState.RUNNING or (report.state is StepState.PENDING and may_begin)
 
 
 def _phase(
