@@ -66,5 +66,12 @@ def error_from(what: str, status: int, body: Json, retry_after: str | None = Non
     kind = _BY_STATUS.get(status, Unavailable)
     if body.get("reason") == "AlreadyExists":
         kind = AlreadyExists
+    elif kind is Invalid and _names_uid(body):
+        kind = Conflict  # a patch for another uid answers 422 "field is immutable" (seen on a real server)
     wait = float(retry_after) if retry_after and retry_after.isdigit() else None
     return kind(what, message, status, wait)
+
+
+def _names_uid(body: Json) -> bool:
+    causes = (body.get("details") or {}).get("causes") or []
+    return any(cause.get("field") == "metadata.uid" for cause in causes)

@@ -159,7 +159,7 @@ class Source(ABC):
         if self.delivered == 0:
             self._outcome = Outcome(Completeness.MISSING, self._outcome.reason, self._outcome.message)
 
-    def _fall_short(self, reason: Reason, message: str) -> None:
+    def _fall_short(self, reason: str, message: str) -> None:
         self._outcome = Outcome(Completeness.PARTIAL, reason, printable(message))
 
     def _patience(self) -> float:

@@ -1,0 +1,117 @@
+"""A Firebreak in the test's own process: the real engine on the fake API server and a store in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from fake_api import FakeApi, Obj
+from firebreak.engine.case import Tools
+from firebreak.engine.controller import Controller
+from firebreak.engine.notices import Notices
+from firebreak.evidence.store import EvidenceStore
+from firebreak.kube.client import Api, Limits
+from firebreak.kube.tiers import Tiers
+from firebreak.model.enforcement import Enforcement, State
+from firebreak.settings import Settings
+from kubernetes.aio.client.configuration import Configuration
+
+PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
+PATIENCE = 10.0  # seconds that a test waits for a condition before it fails
+
+
+@dataclass
+class Clock:
+    """A clock that ticks a millisecond at each look, so that times are in order and the same in every run."""
+
+    moment: datetime = field(default=datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC))
+
+    def __call__(self) -> datetime:
+        self.moment += timedelta(milliseconds=1)
+        return self.moment
+
+
+def connect(fake: FakeApi) -> Api:
+    """A client of the fake, with short patience."""
+    configuration = Configuration()
+    configuration.host = fake.url
+    return Api(configuration, Limits(timeout=2.0, budget=1.0))
+
+
+@dataclass
+class Replica:
+    """One replica of the operator: its controller, fed by a watch of the fake."""
+
+    fake: FakeApi
+    tools: Tools
+    controller: Controller
+
+    def incident(self, name: str, namespace: str = "shop") -> Obj:
+        """The incident as the API server has it."""
+        return self.fake.get("Incident", namespace, name)
+
+    async def until(self, name: str, holds: Callable[[Obj], bool], namespace: str = "shop") -> Obj:
+        """Wait until an incident's status is as wanted; fail with the status that it has."""
+        path = f"/apis/firebreak.dev/v1alpha1/namespaces/{namespace}/incidents"
+        try:
+            async with asyncio.timeout(PATIENCE):
+                async for event in self.tools.api.watch(path, "0", fields=f"metadata.name={name}"):
+                    if event["type"] != "BOOKMARK" and holds(event["object"].get("status") or {}):
+                        return self.incident(name, namespace)
+        except TimeoutError:
+            pass
+        found = self.fake.find("Incident", namespace, name)
+        raise AssertionError(f"incident {name} did not get there: {(found or {}).get('status')}")
+
+    async def condition(self, name: str, kind: str, status: str, reason: str = "") -> Obj:
+        """Wait until a condition has that status (and reason)."""
+
+        def holds(found: Obj) -> bool:
+            return any(
+                c["type"] == kind and c["status"] == status and reason in {"", c["reason"]}
+                for c in found.get("conditions", [])
+            )
+
+        return await self.until(name, holds)
+
+
+@asynccontextmanager
+async def replica(
+    fake: FakeApi, store: EvidenceStore | None = None, *, leading: bool = True, name: str = "one", kubectl: str = "true"
+) -> AsyncIterator[Replica]:
+    """Run a replica until the block ends; then it is killed, not asked."""
+    async with connect(fake) as api:
+        clock = Clock()
+        settings = Settings(pod=name, follower_seconds=0.05, kubectl=kubectl)
+        tools = Tools(
+            api=api,
+            settings=settings,
+            clock=clock,
+            notices=Notices(api, clock, name),
+            tiers=Tiers(api),
+            store=store,
+            enforcement=PROVEN,
+        )
+        controller = Controller(tools)
+        controller.lead(leading)
+        watch = asyncio.create_task(_inform(api, controller))
+        async with asyncio.timeout(PATIENCE):
+            await fake.watched("incidents")
+        try:
+            yield Replica(fake, tools, controller)
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            await controller.close()
+
+
+async def _inform(api: Api, controller: Controller) -> None:
+    """What kopf does for the operator: list, then watch, open incidents only."""
+    path, fields = "/apis/firebreak.dev/v1alpha1/incidents", "status.phase!=Closed"
+    items, version = await api.list_from(path, fields=fields)
+    for item in items:
+        controller.seen(item, deleted=False)
+    async for event in api.watch(path, version, fields=fields):
+        if event["type"] != "BOOKMARK":
+            controller.seen(event["object"], deleted=event["type"] == "DELETED")

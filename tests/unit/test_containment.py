@@ -1,0 +1,218 @@
+"""Containment, call by call, on an API server that writes down what it is asked."""
+
+import asyncio
+import json
+
+import pytest
+from fake_api import Answer, Call, FakeApi, Fault, Hold, Obj
+from firebreak.evidence.store import EvidenceStore
+from harness import replica
+
+POD = "/api/v1/namespaces/shop/pods/web-1"
+POLICIES = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies"
+UID = "11111111-2222-3333-4444-555555555555"
+KEY = f"quarantine.firebreak.dev/{UID}"
+
+
+def web_pod(name: str = "web-1", **metadata: object) -> Obj:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d", "uid": "rs-uid", "controller": True}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "labels": {"app": "web", "pod-template-hash": "5d"},
+            "ownerReferences": [owner],
+            **metadata,
+        },
+        "spec": {"nodeName": "node1", "serviceAccountName": "web", "containers": [{"name": "c", "image": "web:1"}]},
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [
+                {"name": "c", "containerID": "containerd://one", "restartCount": 0, "state": {"running": {}}}
+            ],
+        },
+    }
+
+
+def incident(name: str = "shell", uid: str = UID, **spec: object) -> Obj:
+    defaults = {"target": {"pod": "web-1"}, "mode": "Respond", "playbook": "standard", "state": "Active"}
+    return {
+        "apiVersion": "firebreak.dev/v1alpha1",
+        "kind": "Incident",
+        "metadata": {"name": name, "namespace": "shop", "uid": uid},
+        "spec": {**defaults, **spec},
+    }
+
+
+def of(fake: FakeApi, since: int = 0) -> list[str]:
+    return [call.line for call in fake.calls[since:] if call.verb != "watch"]
+
+
+@pytest.fixture
+def store() -> EvidenceStore:
+    return EvidenceStore.open("memory://")
+
+
+async def test_the_first_two_calls_contain(fake: FakeApi, store: EvidenceStore) -> None:
+    """Nothing is read and nothing is written elsewhere before the label and the policy are on their way."""
+    fake.put(web_pod())
+    async with replica(fake, store) as firebreak:
+        before = len(fake.calls)
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True")
+    label, policy = _first(fake, before)
+    assert (label.line, policy.line) == (f"PATCH {POD}", f"POST {POLICIES}")
+    assert label.body == {
+        "metadata": {
+            "labels": {KEY: "true", "quarantine": "true"},
+            "annotations": {
+                "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+                "karpenter.sh/do-not-disrupt": "true",
+            },
+        }
+    }
+    assert policy.body["spec"] == {"podSelector": {"matchLabels": {KEY: "true"}}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def _first(fake: FakeApi, since: int) -> tuple[Call, Call]:
+    first, second, *_ = [call for call in fake.calls[since:] if call.verb != "watch"]
+    return first, second
+
+
+async def test_the_two_calls_run_at_the_same_time_and_nothing_else_does(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod())
+    release = asyncio.Event()
+    async with replica(fake, store) as firebreak:
+        before = len(fake.calls)
+        fake.faults.add(Fault(when=lambda c: c.path in {POD, POLICIES} and c.is_write, how=Hold(release), times=2))
+        fake.put(incident())
+        async with asyncio.timeout(5):
+            await fake.called(lambda c: c.line == f"POST {POLICIES}")
+        assert of(fake, before) == [f"PATCH {POD}", f"POST {POLICIES}"]
+        release.set()
+        await firebreak.condition("shell", "Contained", "True")
+
+
+async def test_the_pod_is_detached_after_the_cut_and_its_labels_are_on_record(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    fake.put(web_pod())
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        status = (await firebreak.condition("shell", "Contained", "True"))["status"]
+    pod = fake.get("Pod", "shop", "web-1")
+    assert pod["metadata"]["labels"] == {KEY: "true", "quarantine": "true"}
+    original = json.loads(pod["metadata"]["annotations"]["firebreak.dev/original-labels"])
+    assert original == {"app": "web", "pod-template-hash": "5d"}
+    detached = status["steps"]["quarantine"]["changes"]["patch Pod shop/web-1 (detach)"]
+    assert (detached["state"], detached["before"]) == ("Done", {"labels": {"app": "web", "pod-template-hash": "5d"}})
+    assert status["held"] == ["web-1"]
+
+
+async def test_a_pod_that_is_not_there_is_never_called_contained(fake: FakeApi, store: EvidenceStore) -> None:
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        found = await firebreak.condition("shell", "Contained", "False", "TargetNotFound")
+    assert "held" not in found["status"]
+
+
+async def test_a_namesake_of_the_pinned_pod_is_left_alone(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod(uid="another"))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(podUID="the-compromised-one"))
+        await firebreak.condition("shell", "Contained", "False", "TargetNotFound")
+    assert fake.get("Pod", "shop", "web-1")["metadata"]["labels"] == {"app": "web", "pod-template-hash": "5d"}
+
+
+async def test_a_refused_cut_is_said_loudly(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod())
+    fake.faults.add(Fault(when=lambda c: c.line == f"PATCH {POD}", how=Answer(403, message="no right to patch pods")))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        found = await firebreak.condition("shell", "Contained", "False", "Refused")
+    words = next(c["message"] for c in found["status"]["conditions"] if c["type"] == "Contained")
+    assert "no right to patch pods" in words
+    assert "manifests/components/tier-contain" in words
+
+
+async def test_an_overloaded_server_is_asked_again_until_it_gives_way(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod())
+    fake.faults.add(Fault(when=lambda c: c.line == f"PATCH {POD}", how=Answer(429, retry_after=0), times=3))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True", "Enforced")
+
+
+async def test_a_follower_contains_when_the_leader_does_not(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod())
+    async with replica(fake, store, leading=False):
+        fake.put(incident())
+        async with asyncio.timeout(5):
+            await fake.called(lambda c: c.line == f"POST {POLICIES}")
+            await fake.called(lambda c: c.line == f"PATCH {POD}")
+    assert not [call for call in fake.calls if call.resource == "incidents/status"]
+
+
+async def test_a_follower_leaves_alone_what_the_leader_has_on_record(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod())
+    fake.put(incident() | {"status": {"timings": {"cutAt": "2026-11-21T12:00:00.000000Z"}}})
+    async with replica(fake, store, leading=False):
+        fake.update("Incident", "shop", "shell", {"metadata": {"labels": {"seen": "again"}}})
+        async with asyncio.timeout(5):
+            await fake.watched("incidents")
+    assert not fake.writes
+
+
+async def test_an_edited_policy_is_put_back(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod())
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True")
+        name = f"firebreak-{UID}"
+        fake.update("NetworkPolicy", "shop", name, {"spec": {"egress": [{}]}})
+        before = len(fake.calls)
+        firebreak.controller.wake(UID)
+        async with asyncio.timeout(5):
+            await fake.called(lambda c: c.n > before and c.line == f"PATCH {POLICIES}/{name}")
+        await firebreak.condition("shell", "Contained", "True")
+    assert "egress" not in fake.get("NetworkPolicy", "shop", name)["spec"]
+
+
+async def test_two_incidents_on_one_pod_do_not_undo_each_other(fake: FakeApi, store: EvidenceStore) -> None:
+    other = "99999999-2222-3333-4444-555555555555"
+    fake.put(web_pod())
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True")
+        fake.put(incident("miner", other))
+        await firebreak.condition("miner", "Contained", "True")
+    labels = fake.get("Pod", "shop", "web-1")["metadata"]["labels"]
+    assert labels == {KEY: "true", f"quarantine.firebreak.dev/{other}": "true", "quarantine": "true"}
+
+
+async def test_later_pods_of_a_selector_are_cut_as_they_come(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod())
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(target={"selector": {"matchLabels": {"app": "web"}}}))
+        await firebreak.condition("shell", "Contained", "True")
+        async with asyncio.timeout(5):
+            await fake.watched("pods")
+        fake.put(web_pod("web-2"))
+        await firebreak.until("shell", lambda s: s.get("held") == ["web-1", "web-2"])
+    assert fake.get("Pod", "shop", "web-2")["metadata"]["labels"][KEY] == "true"
+
+
+async def test_deleting_the_incident_lifts_nothing(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod())
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True")
+        before = len(fake.calls)
+        fake.delete("Incident", "shop", "shell")
+        fake.put(incident("marker", "77777777-2222-3333-4444-555555555555", mode="Plan"))
+        await firebreak.until("marker", lambda s: s.get("phase") == "Planned")
+    deletions = [call.line for call in fake.calls[before:] if call.verb == "delete"]
+    assert deletions == []
+    assert fake.get("Pod", "shop", "web-1")["metadata"]["labels"][KEY] == "true"
