@@ -1,15 +1,29 @@
 """The `Incident`: somebody says that something is compromised, and reads here what became of it."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from firebreak.api.base import EXACTLY_ONE, Condition, Json, ObjectName, Reported, Written
 from firebreak.api.playbook import PlaybookSpec
 
-LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
-LabelValue = Annotated[str, Field(max_length=63)]
+# Kubernetes' own rules for labels: what breaks them would change the meaning of the selector as text in a query.
+NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+LABEL_KEY = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{NAME}")
+
+
+def label_key(value: str) -> str:
+    """Return the label key, or raise ValueError when it is none."""
+    if not LABEL_KEY.fullmatch(value):
+        message = "a label key is a name of at most 63 letters, digits, '-', '_' and '.', with or without 'prefix/'"
+        raise ValueError(message)
+    return value
+
+
+LabelKey = Annotated[str, Field(min_length=1, max_length=317), AfterValidator(label_key)]
+LabelValue = Annotated[str, Field(max_length=63, pattern=rf"^({NAME})?$")]
 
 
 class Requirement(Written):
@@ -19,13 +33,20 @@ class Requirement(Written):
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How key and values relate.")
     values: list[LabelValue] = Field(default=[], max_length=64, description="The values, for `In` and `NotIn`.")
 
+    @model_validator(mode="after")
+    def _values_where_they_count(self) -> Self:
+        if (self.operator in {"In", "NotIn"}) != bool(self.values):
+            message = "In and NotIn take at least one value, Exists and DoesNotExist take none"
+            raise ValueError(message)
+        return self
+
 
 class Selector(Written):
     """Pods of the incident's namespace by their labels. An empty selector is refused: it would cut everything."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    match_labels: dict[str, LabelValue] = Field(
+    match_labels: dict[LabelKey, LabelValue] = Field(
         default={}, description="Labels that a pod must have.", json_schema_extra={"minProperties": 1}
     )
     match_expressions: list[Requirement] = Field(
