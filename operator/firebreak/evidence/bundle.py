@@ -17,7 +17,7 @@ from firebreak.evidence.concurrency import for_each
 from firebreak.evidence.errors import AlreadyExists, CorruptEvidence
 from firebreak.evidence.keys import Key
 from firebreak.evidence.layout import RECEIPTS, IncidentIdentity, Layout, object_key, receipt_key
-from firebreak.evidence.source import COMPLETE, BytesSource, Source
+from firebreak.evidence.source import COMPLETE, BytesSource, Source, clip
 from firebreak.evidence.store import EvidenceStore, Stored
 from firebreak.model.outcome import Completeness, Outcome
 
@@ -51,7 +51,8 @@ class Bundle:
     @property
     def url(self) -> str:
         """Where people find it, without credentials."""
-        return f"{self.store.url.rstrip('/')}/{self.layout.prefix}"
+        base = self.store.url
+        return f"{base}{'' if base.endswith('/') else '/'}{self.layout.prefix}"
 
     async def receipts(self) -> dict[str, Artifact]:
         """Everything saved or recorded as missing so far, by name."""
@@ -105,7 +106,7 @@ class Bundle:
             finished_at=self.clock(),
             completeness=outcome.completeness,
             reason=outcome.reason,
-            message=outcome.message,
+            message=clip(outcome.message),  # it may quote a container
             bytes=stored.bytes if stored else 0,
             sha256=stored.sha256 if stored else None,
             object_key=self.layout.relative(stored.key) if stored else None,

@@ -11,12 +11,10 @@ from pydantic.alias_generators import to_camel
 
 from firebreak.evidence.errors import CorruptEvidence
 
-_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-
 
 def rfc3339(moment: datetime) -> str:
     """UTC with microseconds, always 27 characters, so that texts sort as times do."""
-    return moment.astimezone(UTC).strftime(_TIME_FORMAT)
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _aware(moment: datetime) -> datetime:
