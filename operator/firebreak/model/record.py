@@ -97,8 +97,13 @@ def report(change: Change, state: ChangeState, message: str = "") -> ChangeRepor
         risk=str(change.risk)[:1024],
         state=state,
         message=message[:1024],
-        before=change.before,
+        before=None if change.before is None else _without_nulls(change.before),
     )
+
+
+def _without_nulls(value: Json) -> Json:
+    """A merge patch takes null for removal: written so, it would come back otherwise than it was recorded."""
+    return {k: _without_nulls(v) if isinstance(v, dict) else v for k, v in value.items() if v is not None}
 
 
 def dump(status: IncidentStatus) -> Json:
