@@ -7,9 +7,10 @@ How packets are judged: by the tuple of their connection, in both directions of 
 `ct original ip saddr`; the server is `ct reply ip saddr` with `ct reply proto-src`, which is after the translation of a
 service's address. So replies of allowed connections pass, and a new policy cuts connections that exist already.
 
-Two things are stricter or looser here than a reader of the documentation may expect:
+Three things are stricter or looser here than a reader of the documentation may expect:
 - A pod's way to its own node is judged by its egress policies (documented: always open). The API server and the S3
   server stand on this one node, in the place of other machines. The node's way to its pods is open, as documented.
+- An ICMP error about an allowed connection passes only where a rule without ports allows the connection.
 - A pod is not isolated before its address is in its status (up to 0.7 s after it starts).
 """
 
