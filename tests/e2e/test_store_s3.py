@@ -6,15 +6,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
+import obstore
 import pytest
 
-from firebreak.evidence.errors import StoreRefused, StoreUnavailable
-from firebreak.evidence.keys import Key
+from firebreak.evidence.errors import SealError, StoreRefused, StoreUnavailable
+from firebreak.evidence.keys import Key, join
+from firebreak.evidence.location import connect
+from firebreak.evidence.seal import seal
 from firebreak.evidence.store import EvidenceStore, Patience
+from firebreak.evidence.verify import verify
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))  # the contract stands beside the unit tests
 
-from evidence_samples import Pieces
+from evidence_samples import COLLECTOR, Pieces, a_request, bundle_in
 from store_contract import CONTRACT, MIB
 
 ONCE = Patience(budget=0.0)
@@ -65,3 +69,18 @@ async def test_a_server_that_is_not_there_is_a_passing_trouble(s3_bucket: S3Buck
     store = EvidenceStore.open(s3_bucket.url, gone, patience=ONCE)
     with pytest.raises(StoreUnavailable, match=r"cannot create 'one' in s3://.*: the store did not answer"):
         await store.create(Key("one"), b"x")
+
+
+async def test_an_object_written_again_is_found_and_its_sealed_version_still_verifies(s3_bucket: S3Bucket) -> None:
+    url = f"{s3_bucket.url}/{secrets.token_hex(4)}"
+    bundle = bundle_in(EvidenceStore.open(url, s3_bucket.options))
+    artifact = await bundle.save(a_request("app.log"), Pieces(b"hello"))
+    if artifact.object_version is None:
+        pytest.skip("this bucket keeps no versions")
+    sealed = await seal(bundle, COLLECTOR)
+    place = join(bundle.layout.prefix, artifact.object_key or "")
+    await obstore.put_async(connect(url, s3_bucket.options).whole, place, b"jello")
+    found = await verify(bundle.store, bundle.layout.prefix, expected_digest=sealed.digest)
+    assert [finding.kind for finding in found.problems] == ["Overwritten"]
+    with pytest.raises(SealError, match=r"app.log: its object has been written again"):
+        await seal(bundle, COLLECTOR)

@@ -63,12 +63,12 @@ _WHOLE_TIMES = {"connect_timeout": "5s", "read_timeout": "30s", "timeout": "60s"
 _STREAM_TIMES = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "7d"}
 _NO_RETRY: "RetryConfig" = {"max_retries": 0, "retry_timeout": timedelta(seconds=60)}
 _PART_RETRY: "RetryConfig" = {
-    "max_retries": 20,
+    "max_retries": 1000,  # time decides: the library's waits grow so slowly that 20 tries ended within 15 s (seen)
     "retry_timeout": timedelta(seconds=120),
     "backoff": {
-        "init_backoff": timedelta(milliseconds=200),
+        "init_backoff": timedelta(milliseconds=500),
         "max_backoff": timedelta(seconds=10),
-        "base": 2,
+        "base": 3,
     },
 }
 
