@@ -1,0 +1,47 @@
+"""Errors of the other rooms as failures of a command: what happened, to what, what to do next."""
+
+from kubernetes.aio.config.config_exception import ConfigException
+
+from firebreak.cli.failure import Exit, Failure
+from firebreak.evidence.errors import StoreError
+from firebreak.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound, Unavailable
+from firebreak.model.incident import BadSpecError
+
+UNAUTHORIZED = 401
+ACCESS = (
+    (Unavailable, "check that the API server is up and the context is right: kubectl version"),
+    (Forbidden, "ask a cluster administrator for this right, or use a context that has it"),
+)
+HINTS = (
+    (NotFound, "check the name and the namespace (-n)"),
+    (AlreadyExists, "choose another name with --name"),
+    (Conflict, "somebody changed it at the same moment; run the command again"),
+)
+NO_KIND = "could not find the requested resource"
+
+
+def translate(error: Exception) -> Failure | None:
+    """Return the failure that an error means, or None when it was not expected."""
+    match error:
+        case ApiError():
+            return _api(error)
+        case StoreError() | OSError():
+            return Failure(str(error))
+        case ConfigException():
+            hint = "name a file with --kubeconfig, a context with --context, or run inside the cluster"
+            return Failure(f"no cluster to talk to: {error}", hint, Exit.UNREACHABLE)
+        case BadSpecError():
+            return Failure(f"the incident cannot be read: {error}", "correct its spec and apply it again")
+        case _:
+            return None
+
+
+def _api(error: ApiError) -> Failure:
+    if error.status == UNAUTHORIZED:
+        return Failure(str(error), "log in again: the API server does not know these credentials", Exit.UNREACHABLE)
+    if NO_KIND in error.message:
+        return Failure(f"{error}: Firebreak's CRDs are not installed", "firebreak crds | kubectl apply -f -")
+    for kind, hint in ACCESS:
+        if isinstance(error, kind):
+            return Failure(str(error), hint, Exit.UNREACHABLE)
+    return Failure(str(error), next((hint for kind, hint in HINTS if isinstance(error, kind)), ""))

@@ -1,0 +1,151 @@
+"""Carrying out a release: what is there is read, `steps.release` decides, and the world is read back."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from firebreak.api.base import Json
+from firebreak.api.incident import ChangeState
+from firebreak.cli.cluster import Cluster
+from firebreak.cli.failure import Failure
+from firebreak.engine.execute import Result, carry_out
+from firebreak.kube import survey
+from firebreak.kube.client import Api
+from firebreak.kube.errors import Conflict
+from firebreak.model.change import Change, Ref
+from firebreak.model.facts import Account
+from firebreak.model.incident import Incident
+from firebreak.model.names import INCIDENT, MANAGED_BY, IncidentRef
+from firebreak.model.pod import Pod
+from firebreak.model.record import step
+from firebreak.steps import release
+
+MOST_TRIES = 5  # each after somebody changed the same object at the same moment
+POLICY_PREFIX = "firebreak-"
+OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+NOT_HELD = "attempting to grant"  # the words of the API server's escalation check
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A quarantine whose incident is gone."""
+
+    incident: IncidentRef
+    policy: str
+
+    @property
+    def command(self) -> str:
+        """What lifts it."""
+        return f"firebreak release {self.incident.name} -n {self.incident.namespace} --uid {self.incident.uid}"
+
+
+async def quarantined(api: Api, incident: IncidentRef) -> release.Quarantined:
+    """Read what is there of an incident's quarantine."""
+    pods, policy = await asyncio.gather(
+        api.list_all("Pod", incident.namespace, labels=incident.label),
+        survey.find(api, Ref("NetworkPolicy", incident.policy, incident.namespace)),
+    )
+    return release.Quarantined(incident, tuple(Pod(pod) for pod in pods), policy)
+
+
+async def revoked(api: Api, incident: Incident) -> release.Revoked:
+    """Read what was taken from the incident's accounts, and the bindings as they are."""
+    done = {ChangeState.DONE, ChangeState.INTENDED}  # what was begun may have been done
+    changes = [c for c in step(incident.status, "revoke").changes.values() if c.state in done]
+    recorded = {c.object: c.before for c in changes if c.before}
+    found = await asyncio.gather(*(survey.find(api, release.ref(name)) for name in recorded))
+    live = {name: binding for name, binding in zip(recorded, found, strict=True) if binding is not None}
+    accounts = {record.account for record in incident.status.pods.values()}
+    if incident.spec.target and incident.spec.target.service_account:
+        accounts.add(incident.spec.target.service_account)
+    own = tuple(Account(incident.id.namespace, name) for name in sorted(accounts - {""}))
+    return release.Revoked(incident.id, own, recorded, live)
+
+
+async def lift(api: Api, incident: IncidentRef, *, keep_detached: bool) -> list[Result]:
+    """Free the pods and then, when none carries the key any more, delete the policy. Repeating it is harmless."""
+    results: dict[str, Result] = {}
+    for _ in range(MOST_TRIES):
+        facts = await quarantined(api, incident)
+        changes = list(release.network(facts, keep_detached=keep_detached))
+        pods = [change for change in changes if change.target.kind == "Pod"]
+        failed = await _free(api, pods, results)
+        if pods and not failed:
+            continue  # look again: no pod may carry the key when the policy goes
+        if not pods:
+            results |= {c.id: await carry_out(api, c) for c in changes}
+            return list(results.values())
+        if not any(isinstance(f, Conflict) for f in failed):
+            return list(results.values())
+    raise Failure(f"the pods of incident {incident} kept changing", "run the command again; it does what is left")
+
+
+async def _free(api: Api, pods: Iterable[Change], results: dict[str, Result]) -> list[Conflict | Result]:
+    """Free pods; return what did not work. A conflict is asked again by the caller."""
+    failed: list[Conflict | Result] = []
+    for change in pods:
+        try:
+            result = await _freed(api, change)
+        except Conflict as error:
+            failed.append(error)
+            continue
+        results[change.id] = result
+        if result.state is not ChangeState.DONE:
+            failed.append(result)
+    return failed
+
+
+async def _freed(api: Api, change: Change) -> Result:
+    """Free one pod. One that vanished meanwhile is not cut any more: its ReplicaSet may have deleted it as surplus."""
+    result = await carry_out(api, change)
+    if result.state is ChangeState.FAILED:
+        live = await survey.find(api, change.target)
+        if live is None or live["metadata"]["uid"] != change.target.uid or live["metadata"].get("deletionTimestamp"):
+            return Result(change, ChangeState.DONE, "the pod was deleted, by its ReplicaSet as surplus or by a person")
+    return result
+
+
+async def give_back(api: Api, incident: Incident) -> list[Result]:
+    """Give the incident's accounts their rights back. A binding that somebody edits meanwhile is read again."""
+    results: dict[str, Result] = {}
+    for _ in range(MOST_TRIES):
+        moved = False
+        for change in release.rights(await revoked(api, incident)):
+            if (result := results.get(change.id)) and result.state is not ChangeState.DONE:
+                continue
+            if change.refusal is not None:
+                results[change.id] = Result(change, ChangeState.MANUAL, change.refusal)
+                continue
+            try:
+                results[change.id] = _explained(await carry_out(api, change))
+            except Conflict:
+                moved = True
+        if not moved:
+            return list(results.values())
+    raise Failure(
+        f"the bindings of incident {incident.id} kept changing", "run the command again; it does what is left"
+    )
+
+
+def _explained(result: Result) -> Result:
+    if result.state is ChangeState.FAILED and NOT_HELD in result.message:
+        words = f"you may not give back what you do not hold yourself; ask somebody who does. {result.message}"
+        return Result(result.change, result.state, words)
+    return result
+
+
+async def orphans(cluster: Cluster, namespace: str | None, incidents: Iterable[Json]) -> list[Orphan]:
+    """Return the quarantines whose incident is gone."""
+    there = {incident["metadata"]["uid"] for incident in incidents}
+    policies = await cluster.api.list_all("NetworkPolicy", namespace, labels=OURS)
+    found = (identify(policy) for policy in policies)
+    return [Orphan(ref, ref.policy) for ref in found if ref is not None and ref.uid not in there]
+
+
+def identify(policy: Json) -> IncidentRef | None:
+    """Return the incident that a policy of ours belongs to; None for one that is no quarantine, as the probe's."""
+    metadata = policy["metadata"]
+    name = (metadata.get("annotations") or {}).get(INCIDENT)
+    if not name or not metadata["name"].startswith(POLICY_PREFIX):
+        return None
+    return IncidentRef(metadata["namespace"], name, metadata["name"].removeprefix(POLICY_PREFIX))

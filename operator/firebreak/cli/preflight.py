@@ -1,0 +1,82 @@
+"""What `firebreak preflight` does: run every check, one after the other, and say what each saw."""
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from firebreak.cli import checks, grants
+from firebreak.cli.checks import Check, Outcome
+from firebreak.cli.cluster import open_api
+from firebreak.cli.failure import Failure
+from firebreak.cli.running import read_settings
+from firebreak.cli.session import Session
+from firebreak.cli.terminal import stack, table, words
+from firebreak.engine.runtime import open_store
+from firebreak.evidence.errors import StoreError
+from firebreak.kube.client import Api
+from firebreak.kube.errors import ApiError
+from firebreak.settings import Settings
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be checked beside the rest."""
+
+    probe: bool
+    image: str | None
+    account: str
+
+
+async def preflight_checks(session: Session, wish: Wish) -> None:
+    """Run the checks and print them. Raises Failure when one failed."""
+    settings = read_settings(session.options.kubeconfig)
+    if session.options.namespace:
+        settings = settings.model_copy(update={"namespace": session.options.namespace})
+    done: list[Check] = []
+    async with await open_api(session.options) as api:
+        async for check in _checks(api, settings, wish):
+            session.terminal.note(f"{check.name}: {check.outcome}")
+            done.append(check)
+    rows = [(c.name, c.outcome, c.detail) for c in done]
+    remedies = [words(f"{c.name}: {c.remedy}") for c in done if c.remedy]
+    session.terminal.emit(
+        {"checks": [asdict(check) for check in done]},
+        lambda: stack(
+            table(("CHECK", "RESULT", "DETAIL"), rows), *([words(""), words("NEXT"), *remedies] if remedies else [])
+        ),
+    )
+    failed = [check.name for check in done if check.outcome is Outcome.FAILED]
+    if failed:
+        raise Failure(f"not as it must be: {', '.join(failed)}", "see above for what to do")
+
+
+async def _checks(api: Api, settings: Settings, wish: Wish) -> AsyncIterator[Check]:
+    """Yield the checks in the order in which they build on each other; no API server, no point in going on."""
+    for check in await checks.server(api, lambda: datetime.now(UTC)):
+        yield check
+    for check in await checks.definitions(api):
+        yield check
+    async for check in _guarded("rights", grants.tiers(api, settings.namespace, wish.account)):
+        yield check
+    yield await _store(settings)
+    async for check in _guarded("enforcement", checks.enforcement(api, settings, image=wish.image, probe=wish.probe)):
+        yield check
+
+
+async def _guarded(name: str, found: AsyncIterator[Check]) -> AsyncIterator[Check]:
+    """A check that the API server refuses is one that failed; the others go on."""
+    try:
+        async for check in found:
+            yield check
+    except ApiError as error:
+        yield Check(name, Outcome.FAILED, str(error), "grant the right, or run this as somebody who has it")
+
+
+async def _store(settings: Settings) -> Check:
+    try:
+        store = open_store(settings)
+        return await checks.evidence_store(store)
+    except StoreError as error:
+        return Check(
+            "store", Outcome.FAILED, str(error), "correct FIREBREAK_STORE, FIREBREAK_STORE_OPTIONS or the store"
+        )

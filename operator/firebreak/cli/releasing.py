@@ -1,0 +1,144 @@
+"""What `firebreak release` does: find what is to be released, say what that means, ask, do it, read it back."""
+
+import re
+from dataclasses import dataclass
+
+from firebreak.cli.closing import close_incident
+from firebreak.cli.cluster import Cluster, connect
+from firebreak.cli.failure import Exit, Failure
+from firebreak.cli.lifting import OURS, give_back, identify, lift, quarantined, revoked
+from firebreak.cli.opening import wait_for
+from firebreak.cli.outcomes import as_json, intended, outcomes, require_done
+from firebreak.cli.session import Session
+from firebreak.cli.terminal import words
+from firebreak.engine.execute import Result
+from firebreak.kube import survey
+from firebreak.model.change import Change, Ref
+from firebreak.model.incident import Incident, read
+from firebreak.model.incident import identify as identity_of
+from firebreak.model.names import IncidentRef
+from firebreak.steps import release
+
+UID = re.compile(r"[0-9A-Za-z-]{1,63}")  # what may stand in a label's key
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be released, and how."""
+
+    network: bool
+    rights: bool
+    keep_detached: bool
+    verdict: str | None
+    uid: str | None
+    unconfirmed: bool
+    yes: bool
+    seconds: float
+
+
+async def release_incident(session: Session, name: str, wish: Wish) -> None:
+    """Release what was asked for. Raises Failure."""
+    if not wish.network and not wish.rights:
+        raise Failure("nothing is asked for", "leave out --no-network, or add --rights", Exit.USAGE)
+    async with connect(session.options) as cluster:
+        ref, incident = await _found(cluster, name, wish)
+        changes = await _planned(cluster, ref, incident, wish)
+        if changes:
+            session.terminal.tell(intended(changes))
+            if not wish.yes:
+                session.terminal.confirm(f"Release {ref}?")
+        if incident:
+            await _closed(cluster, incident, wish)
+        results = await _carried_out(cluster, ref, incident, wish)
+        cut = await _still_cut(cluster, ref) if wish.network else ()
+    value = {"incident": {"namespace": ref.namespace, "name": ref.name, "uid": ref.uid}, "changes": as_json(results)}
+    session.terminal.emit(
+        value, lambda: outcomes(results) if results else words(f"nothing of {ref} is left to release")
+    )
+    require_done(results)
+    if cut:
+        raise Failure(f"still under the key of {ref}: {', '.join(cut)}", "run the command again")
+
+
+async def _found(cluster: Cluster, name: str, wish: Wish) -> tuple[IncidentRef, Incident | None]:
+    """Return which incident is meant; without its object when that is gone."""
+    raw = await survey.find(cluster.api, Ref("Incident", name, cluster.namespace))
+    if raw and wish.uid in {None, raw["metadata"]["uid"]}:
+        incident = read(raw)
+        _may_release(incident, wish)
+        return incident.id, incident
+    ref = await _by_uid(cluster, name, wish.uid) if wish.uid else await _by_policy(cluster, name)
+    if wish.rights:
+        hint = "leave out --rights; give rights back by hand, the evidence holds the bindings as they were"
+        raise Failure(f"incident {ref} is gone, and with it the record of what was revoked", hint)
+    return ref, None
+
+
+def _may_release(incident: Incident, wish: Wish) -> None:
+    if not incident.closed and not wish.verdict:
+        hint = (
+            f"close it first (firebreak close {incident.id.name} -n {incident.id.namespace} --verdict VERDICT), "
+            "or add --verdict VERDICT to close and release in one go"
+        )
+        raise Failure(f"incident {incident.id} is active: it would be cut off again", hint)
+
+
+async def _by_uid(cluster: Cluster, name: str, uid: str) -> IncidentRef:
+    """Trust a uid only when no incident that is there has it."""
+    if not UID.fullmatch(uid):
+        raise Failure("that is no uid", "copy it from `firebreak status`", Exit.USAGE)
+    for raw in await cluster.api.list_all("Incident", cluster.namespace, metadata_only=True):
+        if (there := identity_of(raw)).uid == uid:
+            raise Failure(f"{uid} is the uid of incident {there}, which is there", f"firebreak release {there.name}")
+    return IncidentRef(cluster.namespace, name, uid)
+
+
+async def _by_policy(cluster: Cluster, name: str) -> IncidentRef:
+    """Find a gone incident by the policy it left."""
+    policies = await cluster.api.list_all("NetworkPolicy", cluster.namespace, labels=OURS)
+    left = [ref for policy in policies if (ref := identify(policy)) and ref.name == name]
+    if not left:
+        hint = "see what there is: firebreak status -A; a quarantine without its policy is found by --uid"
+        raise Failure(f"there is no incident {name} in namespace {cluster.namespace}, and no quarantine of one", hint)
+    if len(left) > 1:
+        uids = ", ".join(ref.uid for ref in left)
+        raise Failure(f"{len(left)} incidents named {name} left a quarantine: {uids}", "name one with --uid UID")
+    return left[0]
+
+
+async def _planned(cluster: Cluster, ref: IncidentRef, incident: Incident | None, wish: Wish) -> list[Change]:
+    changes: list[Change] = []
+    if wish.network:
+        changes.extend(release.network(await quarantined(cluster.api, ref), keep_detached=wish.keep_detached))
+    if wish.rights and incident:
+        changes.extend(release.rights(await revoked(cluster.api, incident)))
+    return changes
+
+
+async def _closed(cluster: Cluster, incident: Incident, wish: Wish) -> None:
+    """Make sure that the operator is done with it, or it could cut again what is released now."""
+    if incident.over:
+        return
+    if not incident.closed and wish.verdict:
+        await close_incident(cluster, incident, wish.verdict, None, seconds=wish.seconds)
+    elif not wish.unconfirmed:
+        try:
+            await wait_for(cluster, incident.id.name, _over, seconds=wish.seconds, waited_for="phase Closed")
+        except Failure as failure:
+            hint = "if no operator runs any more, add --unconfirmed; nothing was released"
+            raise Failure(failure.message, hint, failure.code) from None
+
+
+def _over(incident: Incident) -> bool:
+    return incident.over
+
+
+async def _carried_out(cluster: Cluster, ref: IncidentRef, incident: Incident | None, wish: Wish) -> list[Result]:
+    results = await lift(cluster.api, ref, keep_detached=wish.keep_detached) if wish.network else []
+    if wish.rights and incident:
+        results.extend(await give_back(cluster.api, await cluster.incident(incident.id.name)))
+    return results
+
+
+async def _still_cut(cluster: Cluster, ref: IncidentRef) -> tuple[str, ...]:
+    return tuple(pod.name for pod in (await quarantined(cluster.api, ref)).pods)

@@ -1,0 +1,73 @@
+"""What every command gets: its terminal, its cluster options, and a way to run."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
+
+import typer
+
+from firebreak.cli.terminal import Form, Terminal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PANEL = "Cluster and output"
+Kubeconfig = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Kubeconfig file; default as kubectl's.", rich_help_panel=PANEL)
+]
+Context = Annotated[str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig.", rich_help_panel=PANEL)]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", metavar="NS", help="Default: the context's namespace.", rich_help_panel=PANEL),
+]
+Output = Annotated[
+    Form | None, typer.Option("--output", "-o", help="How results are written; default table.", rich_help_panel=PANEL)
+]
+IncidentName = Annotated[str, typer.Argument(metavar="INCIDENT", help="Name of the incident.")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that every command takes, before or after its name."""
+
+    kubeconfig: Kubeconfig = None
+    context: Context = None
+    namespace: Namespace = None
+    output: Output = None
+
+    def over(self, general: "Options") -> "Options":
+        """Return these, with what is not given taken from those before the command's name."""
+        return Options(**{f.name: getattr(self, f.name) or getattr(general, f.name) for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of a command."""
+
+    options: Options
+    terminal: Terminal
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run the command's work to its end."""
+        return asyncio.run(work)
+
+
+def command(function: Callable[Concatenate[Session, P], None]) -> Callable[..., None]:
+    """Give a command the shared options; its first parameter becomes the session."""
+    own = list(inspect.signature(function).parameters.values())[1:]
+    shared = list(inspect.signature(Options).parameters.values())
+    keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+    def run(**given: Any) -> None:
+        general: Options = given.pop("ctx").obj
+        options = Options(**{p.name: given.pop(p.name) for p in shared}).over(general)
+        session = Session(options, Terminal(options.output or Form.TABLE))
+        function(session, **given)  # type: ignore[call-arg]  # typer fills what the signature names
+
+    vars(run)["__signature__"] = inspect.Signature([context, *keyword_only])
+    run.__annotations__ = {p.name: p.annotation for p in (context, *keyword_only)}
+    run.__name__, run.__doc__ = function.__name__, function.__doc__
+    return run

@@ -1,0 +1,65 @@
+"""What `firebreak verify` does: find the bundle and the seal that it must have, verify, show the findings."""
+
+from dataclasses import asdict
+
+from rich.console import RenderableType
+
+from firebreak.cli.cluster import connect
+from firebreak.cli.failure import Exit, Failure
+from firebreak.cli.running import read_settings
+from firebreak.cli.session import Session
+from firebreak.cli.terminal import stack, table, words
+from firebreak.cli.text import size
+from firebreak.evidence.keys import Key
+from firebreak.evidence.store import EvidenceStore
+from firebreak.evidence.verify import Verification, verify
+
+BUNDLE = "/incidents/"  # what every bundle's place in the store begins with, after the cluster's name
+
+
+async def verify_incident(session: Session, name: str, seal: str | None) -> None:
+    """Verify the bundle of an incident by the seal in its status. Raises Failure."""
+    async with connect(session.options) as cluster:
+        incident = await cluster.incident(name)
+    report = incident.status.evidence
+    if not report or not report.url:
+        raise Failure(
+            f"incident {incident.id} has no evidence yet", f"firebreak watch {name} -n {incident.id.namespace}"
+        )
+    await verify_url(session, report.url, seal or report.seal or None)
+
+
+async def verify_url(session: Session, url: str, seal: str | None) -> None:
+    """Verify the bundle at an address. Raises Failure when it is not as it was sealed."""
+    root, prefix = split(url)
+    options = {name: secret.get_secret_value() for name, secret in read_settings().store_options.items()}
+    result = await verify(EvidenceStore.open(root, options), prefix, expected_digest=seal)
+    session.terminal.emit({"url": url, "ok": result.ok, **asdict(result)}, lambda: _drawn(url, result, seal))
+    if not result.ok:
+        raise Failure(f"{len(result.problems)} problems: this evidence cannot be relied on as sealed")
+
+
+def split(url: str) -> tuple[str, Key]:
+    """Return the store's address and the bundle's place in it."""
+    path = url.rstrip("/")
+    scheme, separator, rest = path.partition("://")
+    head, found, tail = rest.rpartition(BUNDLE)
+    if not separator or not found or len(tail.split("/")) != 2:  # noqa: PLR2004 - namespace and incident
+        hint = "copy it from `firebreak status INCIDENT`; it ends with incidents/NAMESPACE/INCIDENT-UID"
+        raise Failure(f"{url} is not the address of an incident's evidence", hint, Exit.USAGE)
+    return f"{scheme}://{head}", Key(f"{BUNDLE.strip('/')}/{tail}")
+
+
+def _drawn(url: str, result: Verification, seal: str | None) -> RenderableType:
+    verdict = "as it was sealed" if result.ok else "NOT as it was sealed"
+    rows = [("problem", f.kind, f.key, f.message) for f in result.problems]
+    rows += [("remark", f.kind, f.key, f.message) for f in result.remarks]
+    return stack(
+        words(f"{url}: {verdict}", "bold"),
+        words(f"{result.artifacts} artifacts, {size(result.bytes)} hashed, {result.manifests} manifests"),
+        words(f"seal {result.digest}"),
+        None
+        if seal
+        else words("no seal to compare with was given: whoever can write to the store could forge all of it"),
+        table(("", "KIND", "KEY", "WHAT"), rows) if rows else None,
+    )

@@ -1,0 +1,178 @@
+"""How an incident looks to people: pure functions from its object to what the terminal draws."""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from rich.console import RenderableType
+from rich.padding import Padding
+
+from firebreak.api.incident import (
+    ChangeReport,
+    ChangeState,
+    EvidenceReport,
+    IncidentStatus,
+    StepReport,
+    StepState,
+    Timings,
+)  # fmt: skip
+from firebreak.cli.terminal import stack, table, words
+from firebreak.cli.text import age, between, size
+from firebreak.model.incident import Incident
+from firebreak.model.verdict import CONTAINED, EVIDENCE, IDENTITY
+
+LIST_HEADERS = ("NAME", "TARGET", "CONTAINED", "EVIDENCE", "IDENTITY", "WAITING-FOR", "AGE")
+
+
+def listing(incidents: Iterable[Incident], now: datetime, *, namespaces: bool) -> RenderableType:
+    """Return the table of incidents, as `kubectl get incidents` shows it."""
+    rows = [
+        [
+            *([i.id.namespace] if namespaces else []), i.id.name, i.status.target or str(i.spec.target or ""),
+            *(_short(i.status, kind) for kind in (CONTAINED, EVIDENCE, IDENTITY)),
+            i.status.waiting_for, age(i.created_at, now),
+        ]
+        for i in incidents
+    ]  # fmt: skip
+    return table((*(["NAMESPACE"] if namespaces else []), *LIST_HEADERS), rows)
+
+
+def _short(status: IncidentStatus, kind: str) -> str:
+    condition = status.condition(kind)
+    return condition.status if condition else ""
+
+
+def overview(incident: Incident, quarantine: str, now: datetime) -> RenderableType:
+    """Return all that a person wants to know of one incident, the sentence first."""
+    status = incident.status
+    head = f"{incident.id}: {incident.spec.target or 'no target'}, {status.phase}, mode {incident.spec.mode}"
+    return stack(
+        words(head, "bold"),
+        words(status.message or "nothing is reported yet: is the operator running?"),
+        words(f"Why: {incident.spec.reason}") if incident.spec.reason else None,
+        words(f"Quarantine: {quarantine}"),
+        _section("CONDITIONS", conditions(status, now)) if status.conditions else None,
+        _section("STEPS", steps(status)) if status.steps else None,
+        _waiting(incident),
+        _section("EVIDENCE", evidence(status.evidence)) if status.evidence else None,
+        _section("TIMINGS", timings(incident.created_at, status.timings)),
+    )
+
+
+def _section(title: str, body: RenderableType) -> RenderableType:
+    return stack(words(""), words(title, "bold"), Padding(body, (0, 0, 0, 2)))
+
+
+def conditions(status: IncidentStatus, now: datetime) -> RenderableType:
+    """Return the conditions as a table."""
+    rows = [(c.type, c.status, c.reason, age(c.last_transition_time, now), c.message) for c in status.conditions]
+    return table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
+
+
+def steps(status: IncidentStatus) -> RenderableType:
+    """Return the steps as a table."""
+    rows = [
+        (name, s.state, (s.started_at or "")[11:19], between(s.started_at, s.finished_at), _counts(s), s.message)
+        for name, s in status.steps.items()
+    ]
+    return table(("STEP", "STATE", "STARTED", "TOOK", "CHANGES", "MESSAGE"), rows)
+
+
+def _counts(step: StepReport) -> str:
+    return ", ".join(f"{number} {state}" for state, number in sorted(step.counts.items()))
+
+
+def _waiting(incident: Incident) -> RenderableType | None:
+    waiting = list(waiting_changes(incident.status))
+    if not waiting:
+        return None
+    return _section(
+        "WAITING FOR YOU", stack(*(change(c) for _, c in waiting), words(f"To let them run: {go_on(incident)}"))
+    )
+
+
+def waiting_changes(status: IncidentStatus) -> Iterator[tuple[str, ChangeReport]]:
+    """Yield (step, Change) for what waits for a person."""
+    for name, step in status.steps.items():
+        for each in step.changes.values():
+            if each.state is ChangeState.WAITING:
+                yield name, each
+
+
+def go_on(incident: Incident) -> str:
+    """Return the command that lets waiting Changes run."""
+    patch = json.dumps({"spec": {"playbook": "PLAYBOOK"}})
+    return (
+        f"name a playbook whose steps {_waiting_steps(incident.status)} say `approval: Never`: kubectl patch incident "
+        f"{incident.id.name} -n {incident.id.namespace} --type merge -p '{patch}'"
+    )
+
+
+def _waiting_steps(status: IncidentStatus) -> str:
+    return ", ".join(name for name, step in status.steps.items() if step.state is StepState.WAITING)
+
+
+def change(report: ChangeReport) -> RenderableType:
+    """Return one Change with its reason, risk, undo and state."""
+    facts = [("why", report.why), ("risk", report.risk), ("undo", report.undo), ("note", report.message)]
+    body = table(("", ""), [(key, value) for key, value in facts if value])
+    body.show_header = False
+    return stack(words(f"{report.verb} {report.object}: {report.state}"), Padding(body, (0, 0, 0, 2)))
+
+
+def plan(incident: Incident) -> RenderableType:
+    """Return every step with its Changes."""
+    blocks: list[RenderableType] = [words(f"{incident.id}: {incident.status.phase}", "bold")]
+    for name, step in incident.status.steps.items():
+        body = stack(*(change(c) for c in step.changes.values())) if step.changes else words("no Change")
+        title = f"{name}: {step.state}" + (f" ({step.message})" if step.message else "")
+        left = sum(step.counts.values()) - len(step.changes)
+        more = words(f"  and {left} more, in the evidence store") if left > 0 else None
+        blocks.append(stack(words(""), words(title, "bold"), Padding(body, (0, 0, 0, 2)), more))
+    return stack(*blocks)
+
+
+def evidence(report: EvidenceReport) -> RenderableType:
+    """Return what is preserved, where, and its gaps."""
+    gaps = [words(f"gap: {gap}") for gap in report.gaps]
+    return stack(
+        words(f"at {report.url}"),
+        words(f"{report.complete} of {report.artifacts} artifacts complete, {size(report.bytes)}"),
+        words(f"seal {report.seal}" if report.seal else "not sealed yet"),
+        *gaps,
+    )
+
+
+def timings(created: str, moments: Timings) -> RenderableType:
+    """Return when things happened and how long each took since the one before."""
+    known = [
+        ("created", created), ("seen", moments.seen_at), ("cut", moments.cut_at),
+        ("contained", moments.contained_at), ("sealed", moments.sealed_at), ("closed", moments.closed_at),
+    ]  # fmt: skip
+    happened = [(name, at) for name, at in known if at]
+    before = [None, *(at for _, at in happened)]
+    rows = [(name, at, _since(name, was, at)) for (name, at), was in zip(happened, before, strict=False)]
+    return table(("MOMENT", "AT", "SINCE THE ONE BEFORE"), rows)
+
+
+def _since(name: str, before: str | None, at: str) -> str:
+    words_ = between(before, at)
+    return f"{words_} (creation is kept in whole seconds)" if name == "seen" and words_ else words_
+
+
+def line(incident: Incident) -> str:
+    """Return an incident in one line, for a stream."""
+    told = [f"{c.type}={c.status}" for c in incident.status.conditions if c.type in {CONTAINED, EVIDENCE, IDENTITY}]
+    parts = [str(incident.id), incident.status.phase, *told, incident.status.message]
+    return "  ".join(part for part in parts if part)
+
+
+def progress(incident: Incident, now: datetime) -> RenderableType:
+    """Return what moves while an incident is worked on."""
+    status = incident.status
+    return stack(
+        words(f"{incident.id}: {incident.spec.target or 'no target'}, {status.phase}", "bold"),
+        words(status.message),
+        _section("STEPS", steps(status)) if status.steps else None,
+        _section("CONDITIONS", conditions(status, now)) if status.conditions else None,
+    )
