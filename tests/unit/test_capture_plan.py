@@ -1,0 +1,79 @@
+"""Capture: what is preserved of a pod, in the order in which it vanishes."""
+
+from builders import pod, running
+from firebreak.steps.capture import Request, Source, plan
+
+ONE = pod("web-1", status=running("web", "proxy", restarted=("web",)))
+TWO = pod("web-2", status=running("web"))
+
+
+def names(*waves: tuple[Request, ...]) -> list[list[str]]:
+    return [[request.name for request in wave] for wave in waves]
+
+
+def test_what_dies_first_is_taken_first_of_all_pods_and_long_copies_last() -> None:
+    assert names(*plan((ONE, TWO), files=True)) == [
+        [
+            "pods/web-1-uid-web-1/volatile/web.txt",
+            "pods/web-1-uid-web-1/volatile/proxy.txt",
+            "pods/web-2-uid-web-2/volatile/web.txt",
+        ],
+        [
+            "pods/web-1-uid-web-1/pod.json",
+            "pods/web-1-uid-web-1/logs/web.previous.log",
+            "pods/web-1-uid-web-1/logs/web.current.log",
+            "pods/web-1-uid-web-1/logs/proxy.current.log",
+            "pods/web-1-uid-web-1/describe.txt",
+            "pods/web-1-uid-web-1/surroundings.json",
+            "pods/web-2-uid-web-2/pod.json",
+            "pods/web-2-uid-web-2/logs/web.current.log",
+            "pods/web-2-uid-web-2/describe.txt",
+            "pods/web-2-uid-web-2/surroundings.json",
+        ],
+        [
+            "pods/web-1-uid-web-1/files/web.tar",
+            "pods/web-1-uid-web-1/files/proxy.tar",
+            "pods/web-2-uid-web-2/files/web.tar",
+        ],
+    ]
+
+
+def test_without_paths_no_files_are_copied() -> None:
+    assert names(*plan((TWO,), files=False))[2] == []
+
+
+def test_every_request_says_where_it_comes_from_and_what_it_is() -> None:
+    requests = {r.name.rpartition("uid-web-1/")[2]: r for wave in plan((ONE,), files=True) for r in wave}
+    assert {name: (r.source, r.media_type, r.container, r.previous) for name, r in requests.items()} == {
+        "volatile/web.txt": (Source.VOLATILE, "text/plain", "web", False),
+        "volatile/proxy.txt": (Source.VOLATILE, "text/plain", "proxy", False),
+        "pod.json": (Source.POD, "application/json", None, False),
+        "logs/web.previous.log": (Source.LOG, "text/plain", "web", True),
+        "logs/web.current.log": (Source.LOG, "text/plain", "web", False),
+        "logs/proxy.current.log": (Source.LOG, "text/plain", "proxy", False),
+        "describe.txt": (Source.DESCRIBE, "text/plain", None, False),
+        "surroundings.json": (Source.SURROUNDINGS, "application/json", None, False),
+        "files/web.tar": (Source.FILES, "application/x-tar", "web", False),
+        "files/proxy.tar": (Source.FILES, "application/x-tar", "proxy", False),
+    }
+
+
+def test_logs_are_taken_of_containers_of_all_kinds_that_ever_started() -> None:
+    status = {
+        "initContainerStatuses": [{"name": "migrate", "containerID": "containerd://1", "restartCount": 0}],
+        "containerStatuses": [{"name": "web", "state": {"waiting": {"reason": "ImagePullBackOff"}}}],
+        "ephemeralContainerStatuses": [{"name": "debug", "containerID": "containerd://2"}],
+    }
+    documents = plan((pod(status=status),), files=True)[1]
+    assert [r.container for r in documents if r.source is Source.LOG] == ["migrate", "debug"]
+
+
+def test_a_pod_that_never_started_still_gives_its_documents() -> None:
+    assert [len(wave) for wave in plan((pod(),), files=True)] == [0, 3, 0]
+
+
+def test_two_pods_of_one_name_have_evidence_apart() -> None:
+    first, second = pod("db-0"), pod("db-0")
+    second.raw["metadata"]["uid"] = "uid-second"
+    every = [request.name for wave in plan((first, second), files=True) for request in wave]
+    assert len(every) == len(set(every)) == 6
