@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from api_double import ApiDouble, Handler, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api_double import ApiDouble, Handler, refused
 from firebreak.kube.describe import DescribeSource, Window
 from firebreak.kube.redact import LAST_APPLIED, redact_pod
 from firebreak.kube.source import Limits, Reason

@@ -5,10 +5,10 @@ import json
 
 import pytest
 from aiohttp import web
-from api_double import ApiDouble, Handler, LoopbackConnection, exec_answer, exit_status, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api_double import ApiDouble, Handler, LoopbackConnection, exec_answer, exit_status, refused
 from firebreak.kube.exec import Excerpt, ExecSource, ExitStatus, parse_status
 from firebreak.kube.source import ContainerRef, Limits, Reason, Source, printable
 from firebreak.model.outcome import Completeness, Outcome

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from aiohttp import web
-from api_double import ApiDouble, Handler, refused
 
+from api_double import ApiDouble, Handler, refused
 from firebreak.kube.logs import LogSource
 from firebreak.kube.source import ContainerRef, Limits, Reason
 from firebreak.model.outcome import Completeness, Outcome

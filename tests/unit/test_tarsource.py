@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from api_double import ApiDouble, Handler, exec_answer, exit_status
 
+from api_double import ApiDouble, Handler, exec_answer, exit_status
 from firebreak.kube.source import ContainerRef, Limits, Reason
 from firebreak.kube.tarcommand import Preamble, direct_command, outermost, parse_preamble, tar_command
 from firebreak.kube.tarsource import TarSource

@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from api_double import ApiDouble, exec_answer, exit_status
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api_double import ApiDouble, exec_answer, exit_status
 from firebreak.kube.source import ContainerRef, Reason
 from firebreak.kube.volatile import VolatileSource, volatile_command
 from firebreak.kube.volatile_parse import MAX_FILES, parse_volatile
