@@ -7,7 +7,8 @@ from firebreak.model.facts import Grant
 from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.pod import Pod
 
-READING = frozenset({"get", "list", "watch", "*"})
+# Seen on an API server 1.35: an empty patch and a deletion of the collection answer with the data, as dry runs too.
+READING = frozenset({"get", "list", "watch", "patch", "deletecollection", "*"})
 
 
 def secrets_of(pod: Pod, account: Json | None) -> Iterator[tuple[str, str]]:
