@@ -73,7 +73,7 @@ async def connect(options: Options) -> AsyncIterator[Cluster]:
 
 async def open_api(options: Options) -> Api:
     """Return a connection by the options. Raises Failure when there is no kubeconfig."""
-    if not _in_cluster(options) and not any(Path(name).is_file() for name in _files(options)):
+    if not _in_cluster(options) and not _present(options):
         hint = "name a file with --kubeconfig or KUBECONFIG, or run inside the cluster"
         raise Failure(f"no cluster to talk to: there is no file {', '.join(_files(options))}", hint, Exit.UNREACHABLE)
     return await Api.connect(options.kubeconfig, options.context, PATIENT_ENOUGH)
@@ -88,6 +88,10 @@ def _files(options: Options) -> list[str]:
     return [name for name in named.split(os.pathsep) if name]
 
 
+def _present(options: Options) -> list[str]:
+    return [name for name in _files(options) if Path(name).is_file()]
+
+
 def namespace_of(options: Options) -> str:
     """Return the namespace that was asked for, else the context's, else the pod's own inside a cluster."""
     if options.namespace:
@@ -95,7 +99,7 @@ def namespace_of(options: Options) -> str:
     if _in_cluster(options):
         own = IN_CLUSTER_TOKEN.with_name("namespace")
         return own.read_text().strip() if own.exists() else DEFAULT_NAMESPACE
-    there = [name for name in _files(options) if Path(name).is_file()]
+    there = _present(options)
     if not there:
         return DEFAULT_NAMESPACE
     contexts, current = list_kube_config_contexts(os.pathsep.join(there))
