@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hypothesis import settings
+
 from firebreak.api.incident import IncidentSpec, IncidentStatus, StepReport, StepState
 from firebreak.api.playbook import PlaybookSpec
 from firebreak.model.change import Change, Generated
@@ -11,6 +13,8 @@ from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 
 Json = dict[str, Any]
+
+unhurried = settings(deadline=None)  # a busy machine is no failure
 
 INCIDENT = IncidentRef("shop", "web-shell", "11111111-aaaa")
 OTHER_INCIDENT = IncidentRef("shop", "miner", "22222222-bbbb")

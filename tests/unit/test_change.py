@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import applied, pod
+from builders import applied, pod, unhurried
 from firebreak.model.change import KINDS, Change, Generated, Ref, Risk, Verb, collection, holds, includes
 
 SECRET = Ref("Secret", "db", "shop", "uid-db")
@@ -111,6 +111,7 @@ objects = st.dictionaries(st.sampled_from(["metadata", "spec", "subjects", "data
 )
 
 
+@unhurried
 @given(objects.map(without_nulls), objects)
 def test_after_a_patch_was_applied_it_holds_whatever_was_there_before(
     live: dict[str, Any], body: dict[str, Any]
@@ -119,6 +120,7 @@ def test_after_a_patch_was_applied_it_holds_whatever_was_there_before(
     assert holds(change, applied(change, live))
 
 
+@unhurried
 @given(objects.map(without_nulls))
 def test_a_created_object_holds(body: dict[str, Any]) -> None:
     change = Change(Verb.CREATE, Ref("NetworkPolicy", "deny", "shop"), why="", undo="", body=body)

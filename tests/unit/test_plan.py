@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import playbook, spec, status
+from builders import playbook, spec, status, unhurried
 from firebreak.api.incident import EvidenceReport, IncidentStatus, StepState
 from firebreak.api.playbook import STEP_NAMES, PlaybookSpec
 from firebreak.model.plan import ready, sealed, steps_of
@@ -157,11 +157,13 @@ def after_all(current: IncidentStatus, happened: list[Event], book: PlaybookSpec
     return current
 
 
+@unhurried
 @given(orders, st.lists(events, max_size=12))
 def test_no_order_of_events_breaks_the_promises(book: PlaybookSpec, happened: list[Event]) -> None:
     after_all(IncidentStatus(), happened, book)
 
 
+@unhurried
 @given(orders, st.lists(events, max_size=12))
 def test_from_wherever_events_led_everything_is_offered_in_the_end(book: PlaybookSpec, happened: list[Event]) -> None:
     current = after_all(IncidentStatus(), happened, book)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import INCIDENT, NOW, OTHER_INCIDENT, applied, pod, policy
+from builders import INCIDENT, NOW, OTHER_INCIDENT, applied, pod, policy, unhurried
 from firebreak.model.change import Change, Ref, Verb, holds
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.facts import Network
@@ -209,12 +209,14 @@ any_networks = st.builds(
 )
 
 
+@unhurried
 @given(facts=any_networks, detach=st.booleans())
 def test_planning_again_after_carrying_out_yields_nothing(*, facts: Network, detach: bool) -> None:
     done = after(facts, list(plan(facts, detach=detach)))
     assert list(plan(done, detach=detach)) == []
 
 
+@unhurried
 @given(facts=any_networks, detach=st.booleans(), first=st.booleans())
 def test_of_two_incidents_on_one_pod_neither_undoes_the_other(*, facts: Network, detach: bool, first: bool) -> None:
     order = (INCIDENT, OTHER_INCIDENT) if first else (OTHER_INCIDENT, INCIDENT)
@@ -348,6 +350,7 @@ def oracle(selector: Json, labels: dict[str, str]) -> bool:
     return True
 
 
+@unhurried
 @given(selectors, pod_labels)
 def test_a_selector_selects_as_kubernetes_says(selector: Json, labels: dict[str, str]) -> None:
     assert selects(selector, pod(labels=labels)) == oracle(selector, labels)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import INCIDENT, grant, pod
+from builders import INCIDENT, grant, pod, unhurried
 from firebreak.model.enforcement import Enforcement
 from firebreak.model.facts import Network, Secrets, Workload
 from firebreak.model.pod import Pod
@@ -207,11 +207,13 @@ def all_that_reads(odd: Pod) -> Iterator[object]:
     yield (odd.ref, odd.account, odd.controller, odd.finished, odd.container_ids, odd.quarantined, repr(odd))
 
 
+@unhurried
 @given(odd_pods)
 def test_no_shape_of_a_pod_crashes_what_reads_it(odd: Pod) -> None:
     assert len(list(all_that_reads(odd))) == 10
 
 
+@unhurried
 @given(odd_pods)
 def test_names_from_a_pod_are_text_and_never_empty(odd: Pod) -> None:
     every = [*odd.running, *odd.container_ids, *(name for name, _ in secrets_of(odd, odd.raw)), *secret_mounts(odd)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import LATER, NOW, merge_patched, status
+from builders import LATER, NOW, merge_patched, status, unhurried
 from firebreak.api.incident import (
     ChangeReport,
     ChangeState,
@@ -226,6 +226,7 @@ json_values = st.recursive(
 json_objects = st.dictionaries(st.sampled_from("abcd"), json_values, max_size=4)
 
 
+@unhurried
 @given(json_objects, json_objects)
 def test_the_difference_applied_as_a_merge_patch_turns_one_object_into_the_other(
     old: dict[str, Any], new: dict[str, Any]
@@ -233,6 +234,7 @@ def test_the_difference_applied_as_a_merge_patch_turns_one_object_into_the_other
     assert merge_patched(old, difference(old, new)) == new
 
 
+@unhurried
 @given(json_objects)
 def test_between_equal_objects_there_is_no_difference(same: dict[str, Any]) -> None:
     assert difference(same, json.loads(json.dumps(same))) == {}

@@ -1,0 +1,187 @@
+"""Revoke: bindings are shrunk, never deleted; and what is asked of the API server afterwards."""
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from builders import INCIDENT, WEB, account_subject, applied, grant
+from firebreak.model.change import Ref, Risk, Verb, holds
+from firebreak.model.facts import Account, Grant, Rights
+from firebreak.steps.revoke import MOST_QUESTIONS, STAPLES, in_words, names, plan, questions
+
+Json = dict[str, Any]
+
+USER = {"kind": "User", "name": "system:serviceaccount:shop:web", "apiGroup": "rbac.authorization.k8s.io"}
+OPS = {"kind": "Group", "name": "ops", "apiGroup": "rbac.authorization.k8s.io"}
+ALICE = {"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}
+SIBLING = {"kind": "ServiceAccount", "name": "api", "namespace": "shop"}
+
+
+def rights(*grants: Grant, account: Account = WEB, sharers: tuple[str, ...] = ()) -> Rights:
+    return Rights(INCIDENT, account, grants, sharers)
+
+
+def resources(**attributes: Any) -> Json:
+    return {
+        "user": "system:serviceaccount:shop:web",
+        "groups": ["system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"],
+        "resourceAttributes": attributes,
+    }
+
+
+# --- shrinking
+
+
+def test_only_the_account_leaves_a_binding_and_the_others_keep_their_order() -> None:
+    (change,) = plan(rights(grant("web", OPS, account_subject(), SIBLING, ALICE)))
+    assert (change.verb, change.target) == (Verb.PATCH, Ref("RoleBinding", "web", "shop", "uid-web"))
+    assert change.body == {"metadata": {"resourceVersion": "7"}, "subjects": [OPS, SIBLING, ALICE]}
+    assert change.before == {"subjects": [OPS, account_subject(), SIBLING, ALICE]}
+    assert change.why == "takes shop/web out of Role reader"
+    assert change.undo == "firebreak release web-shell -n shop --rights"
+    assert change.risk == Risk()
+
+
+@pytest.mark.parametrize(
+    ("subject", "binding_namespace", "is_it"),
+    [
+        (account_subject(), "shop", True),
+        (account_subject(), "bank", True),
+        (account_subject(), None, True),
+        ({"kind": "ServiceAccount", "name": "web"}, "shop", True),
+        ({"kind": "ServiceAccount", "name": "web"}, "bank", False),
+        ({"kind": "ServiceAccount", "name": "web"}, None, False),
+        ({"kind": "ServiceAccount", "name": "web", "namespace": "bank"}, "shop", False),
+        (SIBLING, "shop", False),
+        (USER, "shop", True),
+        (USER, None, True),
+        (ALICE, "shop", False),
+        ({"kind": "Group", "name": "system:serviceaccounts:shop"}, "shop", False),
+        ({"kind": "Group", "name": "system:serviceaccount:shop:web"}, "shop", False),
+    ],
+)
+def test_an_account_is_known_by_name_and_namespace_or_as_the_user_behind_it(
+    subject: Json, binding_namespace: str | None, *, is_it: bool
+) -> None:
+    assert names(subject, WEB, grant("b", namespace=binding_namespace).binding) is is_it
+
+
+def test_an_account_that_stands_twice_leaves_twice() -> None:
+    (change,) = plan(rights(grant("web", USER, account_subject(), OPS)))
+    assert change.body is not None
+    assert change.body["subjects"] == [OPS]
+
+
+def test_the_last_subject_leaves_an_empty_list_for_deleting_needs_no_right_to_bind() -> None:
+    binding = grant("web", account_subject())
+    (change,) = plan(rights(binding))
+    assert change.body is not None
+    assert change.body["subjects"] == []
+    stored = {k: v for k, v in (applied(change, binding.binding) or {}).items() if k != "subjects"}
+    assert holds(change, stored)  # the API server leaves an empty list out
+
+
+def test_groups_are_left_alone_and_a_binding_that_names_only_them_needs_no_change() -> None:
+    group = {"kind": "Group", "name": "system:serviceaccounts:shop"}
+    assert list(plan(rights(grant("everyone", group)))) == []
+
+
+def test_a_binding_without_subjects_needs_no_change() -> None:
+    shrunk = grant("web")
+    del shrunk.binding["subjects"]
+    assert list(plan(rights(shrunk))) == []
+
+
+def test_planning_again_after_carrying_out_yields_nothing() -> None:
+    facts = [grant("a", account_subject(), OPS), grant("b", USER, namespace=None)]
+    changes = list(plan(rights(*facts)))
+    after = [Grant(applied(c, g.binding) or {}, ()) for c, g in zip(changes, facts, strict=True)]
+    assert list(plan(rights(*after))) == []
+
+
+@pytest.mark.parametrize(("namespace", "beyond"), [("shop", False), ("bank", True), (None, True)])
+def test_what_reaches_beyond_the_namespace_and_who_shares_the_account_is_risk(
+    namespace: str | None, *, beyond: bool
+) -> None:
+    facts = rights(grant("web", account_subject(), namespace=namespace), sharers=("Pod web-2",))
+    (change,) = plan(facts)
+    assert change.risk == Risk(reversible=True, beyond=beyond, touches=("Pod web-2",))
+
+
+@pytest.mark.parametrize("namespace", ["kube-system", "kube-public", "kube-node-lease"])
+def test_accounts_of_the_cluster_itself_are_refused_with_words(namespace: str) -> None:
+    account = Account(namespace, "coredns")
+    (change,) = plan(rights(grant("dns", account_subject(account), namespace=None), account=account))
+    assert change.refusal == (f"accounts of {namespace} are never revoked automatically; do it by hand if you must")
+
+
+# --- questions
+
+
+def test_what_the_bindings_gave_is_asked_as_the_account_with_its_groups() -> None:
+    rule = {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["patch"], "resourceNames": ["web"]}
+    first = questions(rights(grant("web", rules=(rule,))))[0]
+    assert first == resources(
+        verb="patch", group="apps", resource="deployments", subresource="scale", namespace="shop", name="web"
+    )
+
+
+def test_a_cluster_wide_binding_is_asked_over_all_namespaces_and_paths_are_asked_as_such() -> None:
+    rules = (
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+        {"nonResourceURLs": ["/metrics"], "verbs": ["get"]},
+    )
+    first, second = questions(rights(grant("web", namespace=None, rules=rules)))[:2]
+    assert first == resources(verb="list", resource="nodes")
+    assert second["nonResourceAttributes"] == {"path": "/metrics", "verb": "get"}
+    assert second["user"] == "system:serviceaccount:shop:web"
+
+
+def test_every_combination_of_a_rule_is_asked_once() -> None:
+    rule = {"apiGroups": ["", "apps"], "resources": ["pods", "deployments"], "verbs": ["get", "list"]}
+    asked = questions(rights(grant("a", rules=(rule,)), grant("b", rules=(rule,))))
+    given = [q["resourceAttributes"] for q in asked[:8]]
+    assert {(a.get("group", ""), a["resource"], a["verb"]) for a in given} == set(
+        product(("", "apps"), ("pods", "deployments"), ("get", "list"))
+    )
+    assert len(asked) == 8 + 2 * len(STAPLES)
+
+
+def test_the_staples_are_asked_in_the_namespace_and_everywhere_whatever_the_bindings_said() -> None:
+    asked = questions(rights())
+    assert len(asked) == 2 * len(STAPLES)
+    assert resources(verb="get", resource="secrets", namespace="shop") in asked
+    assert resources(verb="get", resource="secrets") in asked
+    assert resources(verb="create", resource="serviceaccounts", subresource="token", namespace="shop") in asked
+
+
+def test_a_role_that_multiplies_to_billions_is_bounded_and_leaves_room_for_the_staples() -> None:
+    words = [f"x{n}" for n in range(5000)]
+    rule = {"apiGroups": words, "resources": words, "verbs": words, "resourceNames": words}
+    asked = questions(rights(grant("huge", rules=(rule,))))
+    assert len(asked) == MOST_QUESTIONS == 200
+    assert resources(verb="get", resource="secrets", namespace="shop") in asked
+
+
+def test_a_role_that_repeats_itself_without_end_is_read_in_bounded_time() -> None:
+    rule = {"apiGroups": [""] * 5000, "resources": ["pods"] * 5000, "verbs": ["get"] * 5000}
+    assert len(questions(rights(grant("same", rules=(rule,))))) == 1 + 2 * len(STAPLES)
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        (resources(verb="get", resource="secrets", namespace="shop"), "get secrets in shop"),
+        (resources(verb="create", resource="pods", subresource="exec"), "create pods/exec in all namespaces"),
+        (resources(verb="get", resource="secrets", namespace="shop", name="db"), "get secrets db in shop"),
+        ({"nonResourceAttributes": {"path": "/metrics", "verb": "get"}}, "get /metrics"),
+    ],
+)
+def test_a_question_reads_as_words(question: Json, words: str) -> None:
+    assert in_words(question) == words
+
+
+def test_a_rule_of_empty_words_can_be_said() -> None:
+    rule = {"apiGroups": [""], "resources": [""], "verbs": [""]}
+    assert in_words(questions(rights(grant("odd", rules=(rule,))))[0]) == "  in shop"
