@@ -51,6 +51,12 @@ for each in COMMANDS:
     app.command()(each)
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if wanted:
+        version.show(Terminal())
+        raise typer.Exit
+
+
 @app.callback()
 def general(
     ctx: typer.Context,
@@ -59,13 +65,12 @@ def general(
     context: Context = None,
     namespace: Namespace = None,
     output: Output = None,
-    version_: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    version_: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     """Keep the options that stand before the command's name."""
     ctx.obj = Options(kubeconfig, context, namespace, output)
-    if version_:
-        version.show(Terminal())
-        raise typer.Exit
 
 
 def main() -> None:
