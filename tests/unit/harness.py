@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from kubernetes.aio.client.configuration import Configuration
+
 from fake_api import FakeApi, Obj
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
@@ -15,7 +17,6 @@ from firebreak.kube.client import Api, Limits
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.settings import Settings
-from kubernetes.aio.client.configuration import Configuration
 
 PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
 PATIENCE = 10.0  # seconds that a test waits for a condition before it fails

@@ -4,46 +4,11 @@ import asyncio
 import json
 
 import pytest
-from fake_api import Answer, Call, FakeApi, Fault, Hold, Obj
+
+from fake_api import Answer, Call, FakeApi, Fault, Hold
 from firebreak.evidence.store import EvidenceStore
 from harness import replica
-
-POD = "/api/v1/namespaces/shop/pods/web-1"
-POLICIES = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies"
-UID = "11111111-2222-3333-4444-555555555555"
-KEY = f"quarantine.firebreak.dev/{UID}"
-
-
-def web_pod(name: str = "web-1", **metadata: object) -> Obj:
-    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d", "uid": "rs-uid", "controller": True}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": "shop",
-            "labels": {"app": "web", "pod-template-hash": "5d"},
-            "ownerReferences": [owner],
-            **metadata,
-        },
-        "spec": {"nodeName": "node1", "serviceAccountName": "web", "containers": [{"name": "c", "image": "web:1"}]},
-        "status": {
-            "phase": "Running",
-            "containerStatuses": [
-                {"name": "c", "containerID": "containerd://one", "restartCount": 0, "state": {"running": {}}}
-            ],
-        },
-    }
-
-
-def incident(name: str = "shell", uid: str = UID, **spec: object) -> Obj:
-    defaults = {"target": {"pod": "web-1"}, "mode": "Respond", "playbook": "standard", "state": "Active"}
-    return {
-        "apiVersion": "firebreak.dev/v1alpha1",
-        "kind": "Incident",
-        "metadata": {"name": name, "namespace": "shop", "uid": uid},
-        "spec": {**defaults, **spec},
-    }
+from world import KEY, POD_PATH, POLICIES_PATH, UID, incident, web_pod
 
 
 def of(fake: FakeApi, since: int = 0) -> list[str]:
@@ -63,7 +28,7 @@ async def test_the_first_two_calls_contain(fake: FakeApi, store: EvidenceStore) 
         fake.put(incident())
         await firebreak.condition("shell", "Contained", "True")
     label, policy = _first(fake, before)
-    assert (label.line, policy.line) == (f"PATCH {POD}", f"POST {POLICIES}")
+    assert (label.line, policy.line) == (f"PATCH {POD_PATH}", f"POST {POLICIES_PATH}")
     assert label.body == {
         "metadata": {
             "labels": {KEY: "true", "quarantine": "true"},
@@ -86,11 +51,13 @@ async def test_the_two_calls_run_at_the_same_time_and_nothing_else_does(fake: Fa
     release = asyncio.Event()
     async with replica(fake, store) as firebreak:
         before = len(fake.calls)
-        fake.faults.add(Fault(when=lambda c: c.path in {POD, POLICIES} and c.is_write, how=Hold(release), times=2))
+        fake.faults.add(
+            Fault(when=lambda c: c.path in {POD_PATH, POLICIES_PATH} and c.is_write, how=Hold(release), times=2)
+        )
         fake.put(incident())
         async with asyncio.timeout(5):
-            await fake.called(lambda c: c.line == f"POST {POLICIES}")
-        assert of(fake, before) == [f"PATCH {POD}", f"POST {POLICIES}"]
+            await fake.called(lambda c: c.line == f"POST {POLICIES_PATH}")
+        assert of(fake, before) == [f"PATCH {POD_PATH}", f"POST {POLICIES_PATH}"]
         release.set()
         await firebreak.condition("shell", "Contained", "True")
 
@@ -128,7 +95,9 @@ async def test_a_namesake_of_the_pinned_pod_is_left_alone(fake: FakeApi, store: 
 
 async def test_a_refused_cut_is_said_loudly(fake: FakeApi, store: EvidenceStore) -> None:
     fake.put(web_pod())
-    fake.faults.add(Fault(when=lambda c: c.line == f"PATCH {POD}", how=Answer(403, message="no right to patch pods")))
+    fake.faults.add(
+        Fault(when=lambda c: c.line == f"PATCH {POD_PATH}", how=Answer(403, message="no right to patch pods"))
+    )
     async with replica(fake, store) as firebreak:
         fake.put(incident())
         found = await firebreak.condition("shell", "Contained", "False", "Refused")
@@ -139,7 +108,7 @@ async def test_a_refused_cut_is_said_loudly(fake: FakeApi, store: EvidenceStore)
 
 async def test_an_overloaded_server_is_asked_again_until_it_gives_way(fake: FakeApi, store: EvidenceStore) -> None:
     fake.put(web_pod())
-    fake.faults.add(Fault(when=lambda c: c.line == f"PATCH {POD}", how=Answer(429, retry_after=0), times=3))
+    fake.faults.add(Fault(when=lambda c: c.line == f"PATCH {POD_PATH}", how=Answer(429, retry_after=0), times=3))
     async with replica(fake, store) as firebreak:
         fake.put(incident())
         await firebreak.condition("shell", "Contained", "True", "Enforced")
@@ -150,8 +119,8 @@ async def test_a_follower_contains_when_the_leader_does_not(fake: FakeApi, store
     async with replica(fake, store, leading=False):
         fake.put(incident())
         async with asyncio.timeout(5):
-            await fake.called(lambda c: c.line == f"POST {POLICIES}")
-            await fake.called(lambda c: c.line == f"PATCH {POD}")
+            await fake.called(lambda c: c.line == f"POST {POLICIES_PATH}")
+            await fake.called(lambda c: c.line == f"PATCH {POD_PATH}")
     assert not [call for call in fake.calls if call.resource == "incidents/status"]
 
 
@@ -175,7 +144,7 @@ async def test_an_edited_policy_is_put_back(fake: FakeApi, store: EvidenceStore)
         before = len(fake.calls)
         firebreak.controller.wake(UID)
         async with asyncio.timeout(5):
-            await fake.called(lambda c: c.n > before and c.line == f"PATCH {POLICIES}/{name}")
+            await fake.called(lambda c: c.n > before and c.line == f"PATCH {POLICIES_PATH}/{name}")
         await firebreak.condition("shell", "Contained", "True")
     assert "egress" not in fake.get("NetworkPolicy", "shop", name)["spec"]
 

@@ -154,8 +154,8 @@ def _collector(case: Case) -> Collector:
 async def _seal(case: Case, bundle: Bundle) -> None:
     """Seal, read back, and claim only what the seal says: sealed with gaps is not preserved."""
     collector = _collector(case)
-    await custody.record(bundle, collector, f"sealed the evidence of incident {case.id}")
     sealed = await seal(bundle, collector)
+    await custody.record(bundle, collector, f"sealed the evidence of incident {case.id}: SHA-256 {sealed.digest}")
     gaps = [f"{gap.name}: {gap.completeness}/{gap.reason}: {gap.message}"[:512] for gap in sealed.gaps]
     report = EvidenceReport(
         url=bundle.url,

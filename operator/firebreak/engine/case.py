@@ -43,6 +43,8 @@ class Case:
 
     tools: Tools
     journal: Journal
+    planned: tuple[Pod, ...] | None = None
+    """In mode Plan: the pods as the steps before would leave them."""
 
     @property
     def incident(self) -> Incident:

@@ -119,6 +119,12 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
     await _conclude(case, facts, failures)
 
 
+def not_requested(case: Case) -> Verdict:
+    """What the modes that cut nothing say of containment."""
+    words = f"mode {case.incident.spec.mode} changes nothing about the pods"
+    return Verdict(CONTAINED, "False", "NotRequested", words)
+
+
 async def refused(case: Case, error: ApiError) -> float:
     """The API server refused the cut itself: say so, loudly, and try again soon."""
     words = f"the API server refused to let Firebreak cut the pod off: {error}; {needed(NAME).remedy} grants the right"

@@ -19,12 +19,13 @@ from firebreak.kube.errors import Forbidden, Invalid, NotFound
 from firebreak.model.incident import BadSpecError, Incident, identify, read
 from firebreak.model.plan import PLAN_STEP, ready
 from firebreak.model.record import ENDED, stamp, step
-from firebreak.model.verdict import CONTAINED, Verdict
 
 log = structlog.get_logger()
 
 FOLLOW, OPEN, CLOSE = "follow", "open", "close"
 Handler = Callable[[Case], Awaitable[float | None]]
+
+_FIRST = {Mode.RESPOND: ("quarantine",), Mode.PRESERVE: (OPEN,), Mode.PLAN: (PLAN_STEP,)}
 
 
 class Controller:
@@ -101,7 +102,7 @@ class Controller:
         if incident.closed:
             return (CLOSE,)
         if case is None:  # the cut waits for nothing, not even for the playbook
-            return ("quarantine",) if incident.spec.mode is Mode.RESPOND else (OPEN,)
+            return _FIRST[incident.spec.mode]
         return ready(incident.spec, case.status, case.playbook)
 
     @staticmethod
@@ -164,12 +165,13 @@ class Controller:
         return again
 
     def _wake_others(self, key: Key) -> None:
-        """What this job did may have made steps possible that never ran; those that wait are asked at the resync."""
+        """Start what this job made possible, or what ran before a restart; what waits is asked at the resync."""
         case, raw = self._cases.get(key.uid), self._latest.get(key.uid)
         if case is None or raw is None:
             return
         for name in self._due(key.uid, raw):
-            if name != key.step and step(case.status, name).state is StepState.PENDING:
+            begun_or_not = step(case.status, name).state in {StepState.PENDING, StepState.RUNNING}
+            if begun_or_not and Key(key.uid, name) not in self.jobs:
                 self.jobs.wake(Key(key.uid, name))
 
     async def _lead_job(self, key: Key, raw: Json) -> float | None:
@@ -252,8 +254,7 @@ class Controller:
 
     async def _open(self, case: Case) -> None:
         """Modes that cut nothing say so."""
-        words = f"mode {case.incident.spec.mode} changes nothing about the pods"
-        await case.journal.write(case.claim(Verdict(CONTAINED, "False", "NotRequested", words)))
+        await case.journal.write(case.claim(containment.not_requested(case)))
 
 
 def _stage_handler(each: Stage) -> Handler:

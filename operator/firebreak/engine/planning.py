@@ -2,6 +2,7 @@
 
 from firebreak.api.incident import ChangeState, StepState
 from firebreak.api.playbook import Capture, Quarantine
+from firebreak.engine import containment
 from firebreak.engine.case import Case, pin
 from firebreak.engine.journal import Journal
 from firebreak.engine.stage import gate
@@ -17,10 +18,10 @@ async def run(case: Case) -> None:
     """Write the plan into the status."""
     target = case.incident.spec.target
     pods = await survey.target_pods(case.tools.api, case.id, target) if target else ()
-    trial = _trial(case, pods)
     facts = await survey.network(case.tools.api, case.id, pods)
     detach = bool(target and target.pod) and case.options("quarantine", Quarantine).detach == "Auto"
     plans: dict[str, tuple[Change, ...]] = {"quarantine": tuple(quarantine.plan(facts, detach=detach))}
+    trial = _trial(case, pods, detach=detach)
     named = {step.name for step in case.playbook.steps}
     for stage in STAGES:
         if stage.name in named:
@@ -31,14 +32,15 @@ async def run(case: Case) -> None:
     case.journal.note(lambda s: with_step(s, "capture", state=StepState.PENDING, message=words))
     for name, changes in plans.items():
         _note(case, name, changes)
-    await case.journal.write()
+    await case.journal.write(case.claim(containment.not_requested(case)))
 
 
-def _trial(case: Case, pods: tuple[Pod, ...]) -> Case:
+def _trial(case: Case, pods: tuple[Pod, ...], *, detach: bool) -> Case:
     """A copy of the case that has the pods on record as if it had begun; it is never written."""
     journal = Journal(case.tools.api, case.incident, case.playbook, case.tools.clock, case.tools.notices)
     journal.note(lambda s: pin(s, pods))
-    return Case(case.tools, journal)
+    after = tuple(quarantine.as_detached(p) if detach and quarantine.detachable(p) else p for p in pods)
+    return Case(case.tools, journal, planned=after)
 
 
 def _note(case: Case, name: str, changes: tuple[Change, ...]) -> None:

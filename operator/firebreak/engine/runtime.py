@@ -123,6 +123,16 @@ class Runtime:
                 self.tools.enforcement = await probe.load(self.tools.api, self.tools.settings.namespace)
             await asyncio.sleep(REREAD)
 
+    async def _probe(self) -> Enforcement:
+        """Run the probe with Firebreak's own image. Raises `ApiError` when that cannot be found out."""
+        api, settings = self.tools.api, self.tools.settings
+        image, pull_secrets = (
+            (settings.image, ()) if settings.image else await probe.own_image(api, settings.namespace, settings.pod)
+        )
+        return await probe.prove_enforcement(
+            api, namespace=settings.namespace, image=image, pull_secrets=pull_secrets, timeout=PROBE_TIMEOUT
+        )
+
     async def _prove(self) -> None:
         """Prove enforcement once, unless a fresh proof is on record."""
         settings = self.tools.settings
@@ -130,12 +140,7 @@ class Runtime:
             known = await probe.load(self.tools.api, settings.namespace)
             if not _stale(known, self.tools.clock(), settings.proof_hours):
                 return
-            if not settings.image:
-                log.warning("enforcement unproven: no image for the probe; set FIREBREAK_IMAGE or run preflight")
-                return
-            proof = await probe.prove_enforcement(
-                self.tools.api, namespace=settings.namespace, image=settings.image, timeout=PROBE_TIMEOUT
-            )
+            proof = await self._probe()
             await probe.save(self.tools.api, settings.namespace, proof)
         except ApiError as error:
             log.warning("enforcement not probed", error=str(error))

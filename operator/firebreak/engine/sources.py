@@ -5,7 +5,7 @@ compared before and after, and a change makes the artifact partial whatever the 
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 
 from firebreak.api.base import Json
 from firebreak.api.playbook import Capture
@@ -96,8 +96,13 @@ class Watched:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         await self._look()
-        async for chunk in self._inner:
-            yield chunk
+        chunks = aiter(self._inner)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         await self._look()
 
     async def _look(self) -> None:

@@ -57,7 +57,9 @@ async def rights(case: Case) -> list[Rights]:
 
 
 async def held(case: Case) -> tuple[Pod, ...]:
-    """Read the incident's pods that are still there."""
+    """Read the incident's pods that are still there; in mode Plan, take them as they would be."""
+    if case.planned is not None:
+        return case.planned
     target = case.incident.spec.target
     pods = await survey.target_pods(case.tools.api, case.id, target) if target else ()
     return tuple(pod for pod in pods if pod.uid in case.status.pods)

@@ -69,8 +69,20 @@ def plan(facts: Network, *, detach: bool) -> Iterator[Change]:
         wanted = label(facts.incident, pod.ref)
         if not includes(pod.raw, wanted.body):
             yield wanted
-        if detach and not pod.detached and (pod.controller or {}).get("kind") == "ReplicaSet":
+        if detach and detachable(pod):
             yield strip(pod, facts.incident)
+
+
+def detachable(pod: Pod) -> bool:
+    """Return whether a pod's controller makes a fresh one when it is detached, and this has not happened yet."""
+    return not pod.detached and (pod.controller or {}).get("kind") == "ReplicaSet"
+
+
+def as_detached(pod: Pod) -> Pod:
+    """Return the pod as it will be after detaching, for plans of what comes then."""
+    annotations = {**pod.annotations, ORIGINAL_LABELS: json.dumps(pod.own_labels, sort_keys=True)}
+    metadata = {**pod.metadata, "labels": {}, "annotations": annotations, "ownerReferences": []}
+    return Pod({**pod.raw, "metadata": metadata})
 
 
 def denies_all(policy: Json, incident: IncidentRef) -> bool:
@@ -133,7 +145,7 @@ def judge(facts: Network, enforcement: Enforcement) -> Verdict:
         case State.PROVEN:
             return Verdict(CONTAINED, "True", "Enforced", f"{names}; enforcement proven {enforcement.at}")
         case State.NOT_ENFORCED:
-            words = f"{names}: labelled, but the probe of {enforcement.at} saw this cluster drop nothing"
+            words = f"{names}: labelled, but this cluster does not enforce it ({enforcement.at}): {enforcement.detail}"
             return Verdict(CONTAINED, "False", "NotEnforced", words)
         case _:
             words = f"{names}: the policy is accepted; run `firebreak preflight` to prove that the cluster enforces it"

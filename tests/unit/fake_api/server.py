@@ -209,6 +209,8 @@ class Server:
                         await _send(response, kind, shown)
         except ApiError as error:
             await _send(response, "ERROR", error.body)
+        except ConnectionResetError:
+            pass  # the watcher hung up
         return response
 
 

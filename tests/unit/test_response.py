@@ -1,0 +1,229 @@
+"""The whole response on the fake API server: order, restarts, modes, and what never happens."""
+
+import asyncio
+import base64
+from typing import Any
+
+import pytest
+
+from fake_api import Call, FakeApi, Obj, running_fake
+from firebreak.evidence.store import EvidenceStore
+from harness import replica
+from world import BINDING_PATH, KEY, OLD_PASSWORD, POD_PATH, POLICIES_PATH, SECRET_PATH, UID, incident, shop
+
+LAST_WRITE = 26  # a whole response makes about as many; beyond the last one nobody dies, and nothing changes
+STATUS = "/apis/firebreak.dev/v1alpha1/namespaces/shop/incidents/shell/status"
+
+
+@pytest.fixture
+def store() -> EvidenceStore:
+    return EvidenceStore.open("memory://")
+
+
+def responded(status: Obj) -> bool:
+    return status.get("phase") in {"Responded", "Waiting"}
+
+
+def indices(fake: FakeApi, line: str) -> list[int]:
+    return [call.n for call in fake.calls if call.line == line and call.status == 200]
+
+
+def intent_of(change: str, step: str) -> Any:
+    def holds(call: Call) -> bool:
+        if call.path != STATUS or not call.body:
+            return False
+        changes = call.body["status"].get("steps", {}).get(step, {}).get("changes", {})
+        return bool(changes.get(change, {}).get("state") == "Intended")
+
+    return holds
+
+
+async def test_what_overwrites_is_on_record_before_it_is_sent(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.until("shell", responded)
+    written = [call.n for call in fake.calls if intent_of("patch RoleBinding shop/web-reader", "revoke")(call)]
+    (sent,) = indices(fake, f"PATCH {BINDING_PATH}")
+    assert written[0] < sent
+    kept = fake.get("RoleBinding", "shop", "web-reader")["subjects"]
+    assert kept == [{"kind": "User", "name": "alice"}]
+    before = fake.get("Incident", "shop", "shell")["status"]["steps"]["revoke"]["changes"][
+        "patch RoleBinding shop/web-reader"
+    ]["before"]
+    assert before["subjects"] == [
+        {"kind": "ServiceAccount", "name": "web", "namespace": "shop"},
+        {"kind": "User", "name": "alice"},
+    ]
+
+
+async def test_what_is_risky_waits_and_nothing_is_sent(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        found = await firebreak.condition("shell", "ActionRequired", "True")
+        await firebreak.condition("shell", "SecretsRotated", "False", "AwaitingApproval")
+        await firebreak.condition("shell", "Ready", "True")
+    assert indices(fake, f"PATCH {BINDING_PATH}") == []
+    assert indices(fake, f"PATCH {SECRET_PATH}") == []
+    assert "revoke" in fake.get("Incident", "shop", "shell")["status"]["waitingFor"]
+    assert found["status"]["steps"]["revoke"]["changes"]["patch RoleBinding shop/web-reader"]["state"] == "Waiting"
+
+
+async def test_no_secret_is_touched_before_the_seal(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.until("shell", responded)
+    sealed = [
+        c.n for c in fake.calls if c.path == STATUS and c.body and c.body["status"].get("evidence", {}).get("seal")
+    ]
+    (rotated,) = indices(fake, f"PATCH {SECRET_PATH}")
+    assert sealed[0] < rotated
+
+
+async def test_no_secret_value_stands_in_status_events_or_evidence(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.until("shell", responded)
+    new = fake.get("Secret", "shop", "db")["data"]["password"]
+    assert new != OLD_PASSWORD
+    public = str(fake.get("Incident", "shop", "shell")) + str(fake.list("Event"))
+    objects = [await store.read(info.key) for info in await store.list("incidents")]
+    for value in (new, OLD_PASSWORD, base64.b64decode(new).decode(), "old-password", "literal-value-to-leave-out"):
+        assert value not in public
+        assert not any(value.encode() in data for data in objects)
+
+
+async def test_plan_touches_nothing_but_its_own_status(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(mode="Plan"))
+        found = (await firebreak.until("shell", lambda s: s.get("phase") == "Planned"))["status"]
+    assert {call.path for call in fake.writes if call.resource != "events"} == {STATUS}
+    planned = {name: sorted(step["changes"]) for name, step in found["steps"].items() if step.get("changes")}
+    assert planned == {
+        "quarantine": [
+            f"create NetworkPolicy shop/firebreak-{UID}",
+            "patch Pod shop/web-1 (detach)",
+            "patch Pod shop/web-1 (quarantine)",
+        ],
+        "revoke": ["patch RoleBinding shop/web-reader"],
+        "rotate": ["patch Deployment shop/web", "patch Secret shop/db"],
+    }
+    assert found["steps"]["revoke"]["changes"]["patch RoleBinding shop/web-reader"]["state"] == "Waiting"
+
+
+async def test_preserve_changes_nothing_about_the_pod(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(mode="Preserve"))
+        await firebreak.until("shell", lambda s: bool(s.get("evidence", {}).get("seal")))
+        await firebreak.condition("shell", "Contained", "False", "NotRequested")
+    assert {call.path for call in fake.writes if call.resource != "events"} == {STATUS}
+
+
+async def test_closing_ends_the_work_and_keeps_the_quarantine(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True")
+        fake.update("Incident", "shop", "shell", {"spec": {"state": "Closed", "verdict": "Exercise"}})
+        await firebreak.until("shell", lambda s: s.get("phase") == "Closed")
+    assert fake.get("Pod", "shop", "web-1")["metadata"]["labels"][KEY] == "true"
+    assert fake.find("NetworkPolicy", "shop", f"firebreak-{UID}")
+
+
+async def test_a_spec_that_got_past_the_schema_stalls_with_the_fields_name(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(target={"pod": "web-1", "serviceAccount": "web"}, severity="Terrible"))
+        found = (await firebreak.condition("shell", "Stalled", "True", "InvalidSpec"))["status"]
+    assert "spec.severity" in found["message"]
+    assert "spec.target" in found["message"]
+
+
+async def test_an_unknown_playbook_still_contains_and_preserves(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="standrad"))
+        await firebreak.condition("shell", "Contained", "True")
+        found = await firebreak.condition("shell", "Stalled", "True")
+        await firebreak.until("shell", lambda s: bool(s.get("evidence", {}).get("seal")))
+    words = next(c["message"] for c in found["status"]["conditions"] if c["type"] == "Stalled")
+    assert "playbook 'standrad' does not exist" in words
+
+
+async def test_one_incidents_failure_does_not_delay_anothers(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    broken = {"kind": "Incident", "apiVersion": "firebreak.dev/v1alpha1", "spec": {"target": 7}}
+    broken["metadata"] = {"name": "broken", "namespace": "shop", "uid": "broken-uid"}
+    async with replica(fake, store) as firebreak:
+        fake.put(broken)
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True")
+
+
+async def run_until_dead_then_restart(n: int, *, effect: bool) -> Obj:
+    """The whole playbook, the operator dead at the n-th write, another one started; the end state."""
+    store = EvidenceStore.open("memory://")
+    async with running_fake() as fake:
+        shop(fake)
+        dead = asyncio.Event()
+        fake.crash_after(n, lambda _: dead.set(), effect=effect, counting=lambda call: call.is_write)
+        async with replica(fake, store) as first:
+            fake.put(incident(playbook="unattended"))
+            done = asyncio.create_task(first.until("shell", responded))
+            died = asyncio.create_task(dead.wait())
+            await asyncio.wait({done, died}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (done, died):
+                task.cancel()
+            await asyncio.gather(done, died, return_exceptions=True)
+        fake.faults.clear()
+        async with replica(fake, store, name="two") as second:
+            await second.until("shell", responded)
+        rotations = {call.body["stringData"]["password"] for call in fake.writes if call.path == SECRET_PATH}
+        status = fake.get("Incident", "shop", "shell")["status"]
+        return {
+            "conditions": {c["type"]: c["status"] for c in status["conditions"]},
+            "steps": {name: step["state"] for name, step in status["steps"].items()},
+            "labels": fake.get("Pod", "shop", "web-1")["metadata"]["labels"],
+            "subjects": fake.get("RoleBinding", "shop", "web-reader")["subjects"],
+            "values made for the secret": len(rotations) if effect else 1,
+        }
+
+
+@pytest.mark.parametrize("effect", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("n", range(1, LAST_WRITE + 1))
+def test_killed_at_any_write_it_continues_to_the_same_end(n: int, *, effect: bool) -> None:
+    end = asyncio.run(run_until_dead_then_restart(n, effect=effect))
+    assert end == {
+        "conditions": {
+            "ActionRequired": "False",
+            "Contained": "True",
+            "EvidencePreserved": "False",
+            "IdentityContained": "True",
+            "NodeSuspect": "False",
+            "Ready": "True",
+            "Reconciling": "False",
+            "Recovered": "True",
+            "SecretsRotated": "True",
+            "Stalled": "False",
+        },
+        "steps": {"quarantine": "Done", "capture": "Partial", "revoke": "Done", "rotate": "Done", "replace": "Done"},
+        "labels": {KEY: "true", "quarantine": "true"},
+        "subjects": [{"kind": "User", "name": "alice"}],
+        "values made for the secret": 1,
+    }
+
+
+async def test_calls_of_a_whole_response_are_few(fake: FakeApi, store: EvidenceStore) -> None:
+    """A number to watch: writes of one unattended response, all kinds."""
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.until("shell", responded)
+    assert len(indices(fake, f"PATCH {POD_PATH}")) == 2
+    assert len([call for call in fake.writes if call.line == f"POST {POLICIES_PATH}"]) == 1
+    assert len([call for call in fake.writes if call.path == STATUS]) <= 16
