@@ -18,7 +18,6 @@ from firebreak.cli.session import Options
 from firebreak.cli.terminal import Form, Terminal, table, words
 from firebreak.cli.text import age, between, clean, moment, size
 
-
 COMMANDS = (
     "contain", "status", "watch", "plan", "close", "release", "verify", "preflight", "run", "crds", "version",
 )  # fmt: skip
@@ -113,18 +112,6 @@ def test_help_lists_the_commands_and_the_exit_codes(monkeypatch: pytest.MonkeyPa
     assert (ran.code, ran.err) == (0, "")
     text = " ".join(ran.out.split())
     for command in COMMANDS:
-        "contain",
-        "status",
-        "watch",
-        "plan",
-        "close",
-        "release",
-        "verify",
-        "preflight",
-        "run",
-        "crds",
-        "version",
-    ]:
         assert f"│ {command} " in text
     assert (
         "Exit codes: 0 done; 1 the world is not as asked, refused or failed; 2 usage; 3 timed out waiting; "

@@ -65,7 +65,7 @@ def general(
     context: Context = None,
     namespace: Namespace = None,
     output: Output = None,
-    version_: Annotated[
+    version_: Annotated[  # noqa: ARG001 - its callback has answered it
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
