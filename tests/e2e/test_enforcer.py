@@ -352,14 +352,15 @@ def test_an_established_connection_is_cut_and_lives_again(arena: Arena, selected
     def size() -> int:
         return int(in_client(arena, f"stat -c %s {stream}"))
 
-    in_client(arena, f"(sleep 1d | exec nc {host} {STREAM}) >{stream} 2>&1 &")
+    connect = f"echo $$ >{stream}.pid; exec nc {host} {STREAM}"
+    in_client(arena, f"sleep 1d | sh -c '{connect}' >{stream} 2>&1 &")
     wait_until(lambda: size() > 0, timeout=SETTLE_SECONDS, otherwise="the connection was never established")
     arena.policy({"matchLabels": {"app": selected}}, policyTypes=["Ingress" if selected == "web" else "Egress"])
     wait_until(lambda: idle_seconds(arena, stream) >= 2, timeout=SETTLE_SECONDS, otherwise="the stream goes on")
     cut_at = size()
     arena.kubectl("delete", "networkpolicy", "policy", "--namespace", arena.shop)
     wait_until(lambda: size() > cut_at, timeout=SETTLE_SECONDS, otherwise="the connection did not come back")
-    in_client(arena, f"pkill -f '[n]c {host} {STREAM}'")
+    in_client(arena, f"kill $(cat {stream}.pid)")
 
 
 def in_client(arena: Arena, script: str) -> str:
