@@ -191,14 +191,14 @@ def test_a_fresh_pod_with_another_image_is_not_the_cure(images: dict[str, str]) 
 
 
 @pytest.mark.parametrize(
-    ("image_id", "holds_"),
+    ("image_id", "believed"),
     [(f"docker.io/shop/web@{DIGEST}", True), ("docker.io/shop/web@sha256:bbbb", False), ("", False)],
 )
-def test_an_image_by_digest_is_believed_when_the_node_reports_it(image_id: str, *, holds_: bool) -> None:
+def test_an_image_by_digest_is_believed_when_the_node_reports_it(image_id: str, *, believed: bool) -> None:
     container = {"name": "web", "image": f"shop/web@{DIGEST}"}
     verdict = judge(facts(pods=(fresh("web-1", container, image_id=image_id),)), PINNED, back=True)
     assert verdict is not None
-    assert verdict.holds is holds_
+    assert verdict.holds is believed
 
 
 def test_without_a_known_good_image_a_fresh_ready_pod_will_do() -> None:
