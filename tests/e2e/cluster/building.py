@@ -1,7 +1,7 @@
 """Builds a Dockerfile without a container engine and without a registry: buildah, on a base image made here.
 
-A Dockerfile takes the base as `ARG BASE`, and `FROM ${BASE}`. The base is Debian bookworm with Python, made from the
-machine's Debian mirror; both it and the built layers are kept in the user's cache. Isolation is chroot (buildah's
+A Dockerfile takes the base as `ARG BASE`, and `FROM ${BASE}`. The base is Debian bookworm with Python, made
+from Debian packages; both it and the built layers are kept in the user's cache. Isolation is chroot (buildah's
 default leaves network bridges behind), in a mount namespace of its own, so that no mount stays on the machine.
 """
 

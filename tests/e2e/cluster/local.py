@@ -108,6 +108,7 @@ class LocalCluster:
 
     def _open_namespaces(self, namespaces: Namespaces) -> None:
         machine.restore(self.paths)  # what a cluster that ended without `down` left behind
+        machine.check_addresses()
         machine.prepare(self.paths)
         namespaces.start()
         record = namespaces.record()

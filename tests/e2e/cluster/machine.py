@@ -6,7 +6,6 @@ whole machine, two folders to mount on, and the link and routes between the mach
 
 import json
 import os
-import shutil
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
@@ -25,6 +24,10 @@ MOUNT_POINTS = (Path("/var/lib/kubelet"), Path("/var/lib/cni"))
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 BACKSTOP_METRIC = "4000"  # of the unreachable routes: higher than any real one, lower in preference
 ROUTED = (settings.POD_CIDR, settings.SERVICE_CIDR)
+ANOTHER_CLUSTER = (
+    f"the link {settings.MACHINE_LINK} exists: another local cluster runs on this machine. Stop it with "
+    "`python -m cluster down` and the FIREBREAK_CLUSTER_HOME it was started with."
+)
 
 
 def check() -> None:
@@ -61,15 +64,21 @@ def prepare(paths: Paths) -> None:
 
 
 def restore(paths: Paths) -> None:
-    """Remove the cgroups, link, routes and mount points, and give the kernel settings their values back."""
-    _disconnect()
+    """Remove what `prepare` and `connect` made, and give the kernel settings their values back.
+
+    Does nothing for a cluster that never started, whatever else runs on this machine.
+    """
+    note = paths.run / "machine.json"
+    if not note.exists():
+        return
+    # The link ends with the namespaces, and those with their last process.
+    wait_until(lambda: not _link_exists(), timeout=10, otherwise=ANOTHER_CLUSTER)
+    for cidr in ROUTED:
+        succeeds(["ip", "route", "delete", "unreachable", cidr, "metric", BACKSTOP_METRIC])
     for controller in (*CONTROLLERS, "unified"):
         cgroup = CGROUPS / controller / settings.CGROUP
         # Processes of killed containers leave their cgroups a moment after the signal.
         wait_until(partial(_remove_cgroup, cgroup), timeout=10, otherwise=f"cgroup {cgroup} is still in use")
-    note = paths.run / "machine.json"
-    if not note.exists():
-        return
     before = json.loads(note.read_text())
     for name, value in before["sysctls"].items():
         (SYSCTLS / name).write_text(value)
@@ -79,9 +88,24 @@ def restore(paths: Paths) -> None:
     note.unlink()
 
 
+def check_addresses() -> None:
+    """Raise ClusterError when something else on this machine uses the cluster's link or addresses."""
+    if _link_exists():
+        raise ClusterError(ANOTHER_CLUSTER)
+    ours = [ip_network(cidr) for cidr in (settings.LINK_CIDR, *ROUTED)]
+    for route in json.loads(run(["ip", "-json", "-4", "route", "show", "table", "main"])):
+        if route["dst"] == "default" or route.get("type") == "unreachable":
+            continue
+        taken = ip_network(route["dst"], strict=False)
+        if any(taken.overlaps(cidr) for cidr in ours):
+            raise ClusterError(
+                f"the network {taken} is in use on this machine (device {route.get('dev', 'unknown')}) and overlaps "
+                f"the local cluster's {', '.join(map(str, ours))}. Remove that route, or edit cluster/settings.py."
+            )
+
+
 def connect(holder: int) -> None:
-    """Link the machine with the node and route the cluster's ranges there; raises if they are in use."""
-    _check_addresses()
+    """Link the machine with the node and route the cluster's ranges there."""
     link, node = settings.MACHINE_LINK, settings.NODE_LINK
     inside = ["nsenter", "--target", str(holder), "--net", "--", "ip"]
     prefix = settings.LINK_PREFIX
@@ -102,31 +126,8 @@ def connect(holder: int) -> None:
         run(["ip", "route", "replace", cidr, "via", settings.NODE_IP, "dev", link])
 
 
-def _disconnect() -> None:
-    if shutil.which("ip") is None:  # then nothing can have been connected
-        return
-    if Path(f"/sys/class/net/{settings.MACHINE_LINK}").exists():
-        run(["ip", "link", "delete", settings.MACHINE_LINK])  # its routes go with it
-    for cidr in ROUTED:
-        succeeds(["ip", "route", "delete", "unreachable", cidr, "metric", BACKSTOP_METRIC])
-
-
-def _check_addresses() -> None:
-    if Path(f"/sys/class/net/{settings.MACHINE_LINK}").exists():
-        raise ClusterError(
-            f"the link {settings.MACHINE_LINK} exists: another local cluster runs on this machine. Stop it with "
-            "`python -m cluster down` and the FIREBREAK_CLUSTER_HOME it was started with."
-        )
-    ours = [ip_network(cidr) for cidr in (settings.LINK_CIDR, *ROUTED)]
-    for route in json.loads(run(["ip", "-json", "-4", "route", "show", "table", "main"])):
-        if route["dst"] == "default" or route.get("type") == "unreachable":
-            continue
-        taken = ip_network(route["dst"], strict=False)
-        if any(taken.overlaps(cidr) for cidr in ours):
-            raise ClusterError(
-                f"the network {taken} is in use on this machine (device {route.get('dev', 'unknown')}) and overlaps "
-                f"the local cluster's {', '.join(map(str, ours))}. Remove that route, or edit cluster/settings.py."
-            )
+def _link_exists() -> bool:
+    return Path(f"/sys/class/net/{settings.MACHINE_LINK}").exists()
 
 
 def _remove_cgroup(top: Path) -> bool:
