@@ -5,7 +5,8 @@ finalizers, progress annotations, daemons and timers stay unused: they would wri
 """
 
 import asyncio
-from typing import Any
+import logging
+from typing import Any, cast
 
 import kopf
 from kubernetes.aio.client.configuration import Configuration
@@ -25,6 +26,7 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
             clusterwide=True,
             standalone=True,
             stop_flag=stop,
+            identity=cast("Any", settings.pod),  # else kopf asks for the uid's name, which a container may not have
         )
 
 
@@ -34,6 +36,7 @@ def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
+        logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for every event says nothing
         settings.scanning.disabled = True
         settings.watching.field_selectors[GROUP, VERSION, "incidents"] = OPEN_ONLY
         settings.networking.request_timeout = 30.0

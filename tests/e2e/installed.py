@@ -33,7 +33,7 @@ def install(info: ClusterInfo, kubectl: Kubectl) -> None:
     kubectl("rollout", "restart", "deployment/firebreak", "-n", NAMESPACE)
     kubectl("rollout", "status", "deployment/firebreak", "-n", NAMESPACE, "--timeout=120s")
     wait_until(
-        lambda: "Proven" in kubectl("get", "configmap", "firebreak-enforcement", "-n", NAMESPACE, "--ignore-not-found", "-o", "yaml"),
+        lambda: "Proven" in kubectl("get", "configmap", "-n", NAMESPACE, "-o", "yaml"),
         timeout=120,
         otherwise="the enforcement probe did not come to a result; see the log of deployment/firebreak",
     )
