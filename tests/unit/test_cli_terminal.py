@@ -63,7 +63,9 @@ def test_text_of_the_cluster_is_made_harmless(text: str, cleaned: str) -> None:
 
 def test_a_table_fits_eighty_columns_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    out = io.StringIO()
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    out = Screen()
     name = "n" * 120
     Terminal(Form.TABLE, out, io.StringIO()).emit({}, lambda: table(("NAME", "TARGET"), [(name, "pod/web")]))
     assert max(len(line) for line in out.getvalue().splitlines()) <= 80
@@ -71,7 +73,7 @@ def test_a_table_fits_eighty_columns_and_loses_nothing(monkeypatch: pytest.Monke
 
 
 def test_a_pipe_gets_whole_lines_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
     out = io.StringIO()
     Terminal(Form.TABLE, out, io.StringIO()).emit({}, lambda: words("False " * 60))
     assert out.getvalue() == "False " * 60 + "\n"

@@ -47,11 +47,11 @@ def judge(tier: Tier, asked: list[Question], granted: set[Question], base: set[Q
     name = f"rights {tier.name}"
     missing = [q.right.in_words(q.verb, q.own) for q in asked if q not in granted]
     if not missing:
-        return Check(name, Outcome.OK, f"{who} has them")
+        return Check(name, Outcome.OK, f"granted to {who}")
     if tier is not CONTAIN and not granted - base:
         steps = ", ".join(step for step in STEPS if needed(step) is tier)
         return Check(name, Outcome.UNKNOWN, f"not granted to {who}; the steps {steps} will be Blocked", tier.remedy)
-    return Check(name, Outcome.FAILED, f"{who} lacks {shown(missing, 3)}", tier.remedy)
+    return Check(name, Outcome.FAILED, f"not granted to {who}: {shown(missing, 3)}", tier.remedy)
 
 
 def _questions(tier: Tier, namespace: str) -> list[Question]:

@@ -32,11 +32,10 @@ async def preflight_checks(session: Session, wish: Wish) -> None:
     settings = read_settings(session.options.kubeconfig)
     if session.options.namespace:
         settings = settings.model_copy(update={"namespace": session.options.namespace})
-    done: list[Check] = []
+    if wish.probe:
+        session.terminal.note("the enforcement probe starts two pods and tries packets: a minute or two")
     async with await open_api(session.options) as api:
-        async for check in _checks(api, settings, wish):
-            session.terminal.note(f"{check.name}: {check.outcome}")
-            done.append(check)
+        done = [check async for check in _checks(api, settings, wish)]
     rows = [(c.name, c.outcome, c.detail) for c in done]
     remedies = [words(f"{c.name}: {c.remedy}") for c in done if c.remedy]
     session.terminal.emit(

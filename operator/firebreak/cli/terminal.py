@@ -1,7 +1,6 @@
 """The one object that owns the terminal: data to stdout, all else to stderr, nothing of the cluster unchecked."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -127,5 +126,4 @@ class Terminal:
 
 
 def _console(stream: TextIO) -> Console:
-    watched = stream.isatty() or "COLUMNS" in os.environ
-    return Console(file=stream, width=None if watched else WIDE, markup=False, highlight=False, emoji=False)
+    return Console(file=stream, width=None if stream.isatty() else WIDE, markup=False, highlight=False, emoji=False)
