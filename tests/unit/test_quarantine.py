@@ -15,7 +15,7 @@ from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import Verdict
 from firebreak.steps import quarantine
-from firebreak.steps.quarantine import allowed_by, denies_all, first_cut, judge, plan, selects
+from firebreak.steps.quarantine import allowed_by, as_detached, denies_all, detachable, first_cut, judge, plan, selects
 
 Json = dict[str, Any]
 
@@ -175,6 +175,14 @@ def test_a_pod_without_labels_of_its_own_is_detached_once() -> None:
     facts = network(held)
     (strip,) = plan(facts, detach=True)
     assert list(plan(after(facts, [strip]), detach=True)) == []
+
+
+def test_a_plan_of_what_comes_later_sees_the_pod_as_it_will_be_once_detached() -> None:
+    later = as_detached(pod(labels={"app": "web", "tier": "front"}, owner=("ReplicaSet", "web-7d9")))
+    assert later.detached
+    assert not detachable(later)
+    assert later.controller is None
+    assert later.annotations == {"firebreak.dev/original-labels": '{"app": "web", "tier": "front"}'}
 
 
 # --- doing it twice, and two incidents
