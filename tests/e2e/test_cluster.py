@@ -8,12 +8,15 @@ from pathlib import Path
 
 import obstore
 import pytest
+from obstore.store import S3Store
+
 from cluster import control, s3
+from cluster.building import build_image
 from cluster.choose import choose
 from cluster.provider import S3, ClusterError, ClusterInfo
+from cluster.settings import Paths
 from cluster.waiting import wait_until
 from conftest import Bucket, Kubectl, make_bucket
-from obstore.store import S3Store
 
 
 def store(bucket: Bucket) -> S3Store:
@@ -127,6 +130,24 @@ def test_a_stopped_object_store_comes_back_with_what_it_had(server: S3, local: N
     with control.stopped("versitygw"), pytest.raises(ConnectionRefusedError):
         socket.create_connection(address(server), timeout=2)
     assert obstore.get(store(s3_bucket), "kept").bytes() == b"still here"
+
+
+def test_a_dockerfile_is_built_loaded_and_run_without_a_registry(
+    cluster: ClusterInfo, kubectl: Kubectl, namespace: str, tmp_path: Path
+) -> None:
+    (tmp_path / "greeting").write_text("hello from the image\n")
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text("ARG BASE\nFROM ${BASE}\nCOPY greeting /\nUSER 65532:65532\nCMD cat /greeting; id -u\n")
+    tag = "firebreak-greeting:test"
+    tar = build_image(
+        Paths.from_environment(), context=tmp_path, dockerfile=dockerfile, tag=tag, build_args={"UNUSED": "1"}
+    )
+    choose().load_image(tar)
+    run = ("run", "greeting", "--namespace", namespace, f"--image={tag}", "--image-pull-policy=Never")
+    kubectl(*run, "--restart=Never")
+    succeeded = "--for=jsonpath={.status.phase}=Succeeded"
+    kubectl("wait", "--namespace", namespace, succeeded, "pod/greeting", "--timeout=30s")
+    assert kubectl("logs", "--namespace", namespace, "greeting") == "hello from the image\n65532\n"
 
 
 @pytest.mark.parametrize("name", ["etcd", "kube-apiserver", "kubelet", "containerd", "versitygw", "enforcer"])
