@@ -1,6 +1,7 @@
 """What `firebreak verify` does: find the bundle and the seal that it must have, verify, show the findings."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import RenderableType
 
@@ -10,11 +11,11 @@ from firebreak.cli.running import read_settings
 from firebreak.cli.session import Session
 from firebreak.cli.terminal import stack, table, words
 from firebreak.cli.text import size
-from firebreak.evidence.keys import Key
+from firebreak.evidence.keys import Key, is_key
 from firebreak.evidence.store import EvidenceStore
 from firebreak.evidence.verify import Verification, verify
 
-BUNDLE = "/incidents/"  # what every bundle's place in the store begins with, after the cluster's name
+FOLDER = "incidents"  # what every bundle's place in the store begins with, after the cluster's name
 
 
 async def verify_incident(session: Session, name: str, seal: str | None) -> None:
@@ -40,14 +41,17 @@ async def verify_url(session: Session, url: str, seal: str | None) -> None:
 
 
 def split(url: str) -> tuple[str, Key]:
-    """Return the store's address and the bundle's place in it."""
-    path = url.rstrip("/")
-    scheme, separator, rest = path.partition("://")
-    head, found, tail = rest.rpartition(BUNDLE)
-    if not separator or not found or len(tail.split("/")) != 2:  # noqa: PLR2004 - namespace and incident
+    """Return the store's address and the bundle's place in it. Raises Failure."""
+    scheme, separator, path = url.rstrip("/").partition("://")
+    *root, folder, namespace, incident = ["", "", "", *path.split("/")]
+    key = f"{folder}/{namespace}/{incident}"
+    if not separator or folder != FOLDER or not is_key(key):
         hint = "copy it from `firebreak status INCIDENT`; it ends with incidents/NAMESPACE/INCIDENT-UID"
         raise Failure(f"{url} is not the address of an incident's evidence", hint, Exit.USAGE)
-    return f"{scheme}://{head}", Key(f"{BUNDLE.strip('/')}/{tail}")
+    where = "/".join(root[3:])
+    if scheme == "file" and not Path(where).is_dir():
+        raise Failure(f"there is no folder {where}", "check the address")
+    return f"{scheme}://{where}", Key(key)
 
 
 def _drawn(url: str, result: Verification, seal: str | None) -> RenderableType:

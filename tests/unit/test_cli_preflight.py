@@ -1,0 +1,161 @@
+"""`firebreak preflight`, the real command against the fake API server and a store on files."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli_harness import Cli, Ran, write_kubeconfig
+from fake_api import Answer, FakeApi, Fault
+from firebreak.api.crd import incident_crd, playbook_crd
+from firebreak.cli.checks import Outcome, server
+from firebreak.model.enforcement import Enforcement, State
+from harness import connect
+
+ESTABLISHED = {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
+PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
+
+
+@pytest.fixture
+def cli(fake: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.setenv("FIREBREAK_STORE", f"file://{tmp_path}/evidence")
+    return Cli(write_kubeconfig(tmp_path, fake.url, "shop"))
+
+
+def install(fake: FakeApi, proof: Enforcement = PROVEN) -> None:
+    for crd in (incident_crd(), playbook_crd()):
+        fake.put({**crd, **ESTABLISHED})
+    metadata = {"name": "firebreak-enforcement", "namespace": "firebreak"}
+    data = {"enforcement.json": proof.to_json()}
+    fake.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+
+
+def found(ran: Ran) -> dict[str, tuple[str, str]]:
+    return {check["name"]: (check["outcome"], check["detail"]) for check in json.loads(ran.out)["checks"]}
+
+
+def allowing(allowed: Callable[[dict[str, Any]], bool]) -> Callable[[dict[str, Any]], tuple[bool, str]]:
+    return lambda spec: (allowed(spec["resourceAttributes"]), "")
+
+
+async def test_a_cluster_that_is_as_it_must_be_passes(fake: FakeApi, cli: Cli, tmp_path: Path) -> None:
+    install(fake)
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert (ran.code, ran.err) == (0, "")
+    assert found(ran) == {
+        "api server": ("ok", f"{fake.url} runs Kubernetes v1.35.4"),
+        "clock": ("ok", "within 2 s of the API server's"),
+        "crd incidents.firebreak.dev": ("ok", "installed, equal to this version's"),
+        "crd playbooks.firebreak.dev": ("ok", "installed, equal to this version's"),
+        "rights contain": ("ok", "granted to you"),
+        "rights preserve": ("ok", "granted to you"),
+        "rights eradicate": ("ok", "granted to you"),
+        "store": ("ok", f"file://{tmp_path}/evidence: on the operator's own disk, for trying out"),
+        "enforcement": ("ok", "proven (probed 2026-11-21T00:00:00Z): seen"),
+    }
+
+
+async def test_what_is_missing_is_named_with_what_to_do(fake: FakeApi, cli: Cli) -> None:
+    ran = await cli("preflight", "--no-probe")
+    assert ran.code == 1
+    lines = [line.rstrip() for line in ran.out.splitlines()]
+    assert "crd incidents.firebreak.dev  FAILED  not installed" in lines
+    assert "crd incidents.firebreak.dev: firebreak crds | kubectl apply -f -" in lines
+    assert "enforcement: firebreak preflight --probe" in lines
+    assert ran.err.startswith(
+        "error: not as it must be: crd incidents.firebreak.dev, crd playbooks.firebreak.dev, enforcement\n"
+    )
+
+
+async def test_crds_of_another_version_are_told_apart(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    older = incident_crd()
+    del older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["ticket"]
+    fake.put({**older, **ESTABLISHED})
+    checks = found(await cli("preflight", "--no-probe", "-o", "json"))
+    assert checks["crd incidents.firebreak.dev"] == ("FAILED", "installed, but not the one of this version")
+
+
+async def test_rights_are_those_of_the_operators_account_when_it_is_there(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    account = {"name": "firebreak", "namespace": "firebreak"}
+    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    checks = found(await cli("preflight", "--no-probe", "-o", "json"))
+    outcome, detail = checks["rights contain"]
+    assert outcome == "FAILED"
+    assert detail.startswith("not granted to firebreak/firebreak: get incidents.firebreak.dev in all namespaces, ")
+
+
+async def test_a_tier_that_was_left_out_is_a_choice_and_one_half_granted_is_not(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    eradicating = {"secrets", "rolebindings", "clusterrolebindings", "subjectaccessreviews"}
+    fake.authorize(
+        "SelfSubjectAccessReview",
+        allowing(
+            lambda a: (
+                a["resource"] not in eradicating | {"roles", "clusterroles"}
+                and (a["verb"], a.get("group")) != ("patch", "apps")
+                and a.get("subresource") != "exec"
+            )
+        ),
+    )
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    checks = found(ran)
+    assert checks["rights contain"][0] == "ok"
+    assert checks["rights eradicate"] == (
+        "unknown",
+        "not granted to you; the steps revoke, rotate, replace will be Blocked",
+    )
+    assert checks["rights preserve"][0] == "FAILED"
+
+
+async def test_a_store_that_is_not_named_here_proves_and_fails_nothing(
+    fake: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(fake)
+    monkeypatch.delenv("FIREBREAK_STORE")
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert (ran.code, found(ran)["store"][0]) == (0, "unknown")
+
+
+async def test_a_store_that_cannot_be_right_fails(fake: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(fake)
+    monkeypatch.setenv("FIREBREAK_STORE", "ftp://evidence")
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert (ran.code, found(ran)["store"][0]) == (1, "FAILED")
+
+
+async def test_a_cluster_that_was_seen_to_enforce_nothing_fails(fake: FakeApi, cli: Cli) -> None:
+    install(fake, Enforcement(State.NOT_ENFORCED, "2026-11-21T00:00:00Z", "this still got through: all"))
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert ran.code == 1
+    assert found(ran)["enforcement"] == (
+        "FAILED",
+        "not enforced (probed 2026-11-21T00:00:00Z): this still got through: all",
+    )
+
+
+async def test_a_probe_without_an_image_is_not_tried(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    ran = await cli("preflight", "-o", "json")
+    assert found(ran)["enforcement"] == ("unknown", "not probed: it is not known which image the probe may run")
+    assert [call for call in fake.writes if call.resource == "pods"] == []
+
+
+async def test_a_refused_check_fails_and_the_others_go_on(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    fake.faults.add(Fault(when=lambda call: call.resource == "configmaps", how=Answer(403, message="not yours")))
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert ran.code == 1
+    assert found(ran)["enforcement"][0] == "FAILED"
+    assert found(ran)["store"][0] == "ok"
+
+
+async def test_clocks_that_are_apart_are_noticed(fake: FakeApi) -> None:
+    async with connect(fake) as api:
+        _, clock = await server(api, lambda: datetime.now(UTC) + timedelta(seconds=30))
+    assert clock.outcome is Outcome.FAILED
+    assert clock.remedy == "synchronise both with NTP"

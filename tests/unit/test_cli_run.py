@@ -1,0 +1,46 @@
+"""`firebreak run`: the operator as a process, against the fake API server."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli_harness import write_kubeconfig
+from fake_api import FakeApi
+from firebreak.cli.running import unknown_variables
+
+
+async def test_the_operator_watches_until_it_is_told_to_stop_and_logs_in_one_format(
+    fake: FakeApi, tmp_path: Path
+) -> None:
+    config = write_kubeconfig(tmp_path, fake.url, "shop")
+    environment = {**os.environ, "FIREBREAK_PORT": "0", "FIREBREAK_PROBE": "false", "FIREBREAK_STROE": "file:///x"}
+    argv = [sys.executable, "-m", "firebreak", "--kubeconfig", str(config), "run"]
+    process = await asyncio.create_subprocess_exec(
+        *argv, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(30):
+            await fake.called(lambda call: call.verb == "watch" and call.resource == "incidents")
+            process.send_signal(signal.SIGTERM)
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, out) == (0, b"")
+    told = [json.loads(line) for line in err.decode().splitlines()]
+    assert all({"event", "level", "timestamp", "logger"} <= set(line) for line in told)
+    warned = [line for line in told if line["event"] == "unknown settings are ignored"]
+    assert [line["variables"] for line in warned] == [["FIREBREAK_STROE"]]
+
+
+def test_variables_that_kubernetes_sets_are_no_slips_of_the_pen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIREBREAK_SERVICE_HOST", "FIREBREAK_PORT_8080_TCP", "FIREBREAK_STORE", "FIREBREAK_TRACEBACK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("FIREBREAK_STROE", "1")
+    assert unknown_variables() == ["FIREBREAK_STROE"]
