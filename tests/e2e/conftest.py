@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
+
 from cluster import s3
 from cluster.choose import choose
 from cluster.commands import run

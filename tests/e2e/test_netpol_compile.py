@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from cluster.netpol import compile_table, selects
 
 Object = dict[str, Any]

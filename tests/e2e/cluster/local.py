@@ -36,7 +36,7 @@ class LocalCluster:
         packages.ensure(packages.NODE_PACKAGES)
         programs = binaries.build(binaries.LOCAL_PROGRAMS, self.paths.cache)
         with self._lock():
-            namespaces = Namespaces(self.paths, programs / "pause")
+            namespaces = self._namespaces()
             pki.ensure(self.paths)
             configs.write(self.paths)
             if namespaces.record() is None:
@@ -47,7 +47,7 @@ class LocalCluster:
     def down(self, *, purge: bool) -> None:
         """End every process of the cluster and give the machine back as it was."""
         with self._lock():
-            namespaces = Namespaces(self.paths, self._programs() / "pause")
+            namespaces = self._namespaces()
             if namespaces.record() is not None:
                 self._stop_components(namespaces)
             namespaces.stop()
@@ -59,7 +59,7 @@ class LocalCluster:
 
     def status(self) -> dict[str, str]:
         """Per component: ready, running (not ready) or stopped; and the node."""
-        namespaces = Namespaces(self.paths, self._programs() / "pause")
+        namespaces = self._namespaces()
         if namespaces.record() is None:
             return {"cluster": "stopped"}
         supervisor = Supervisor(self.paths, namespaces)
@@ -71,7 +71,7 @@ class LocalCluster:
 
     def info(self) -> ClusterInfo:
         """Where everything is; raises ClusterError when the cluster is not up."""
-        Namespaces(self.paths, self._programs() / "pause").pid()
+        self._namespaces().pid()
         return ClusterInfo(
             provider="local",
             kubeconfig=self.paths.kubeconfig,
@@ -84,11 +84,11 @@ class LocalCluster:
         """Import the images of a docker-archive into the node's containerd."""
         if not tar.is_file():
             raise ClusterError(f"{tar} is not there. Build it first: `python -m cluster build-image`.")
-        Namespaces(self.paths, self._programs() / "pause").run(*CTR, "images", "import", str(tar.absolute()))
+        self._namespaces().run(*CTR, "images", "import", str(tar.absolute()))
 
     def component(self, name: str) -> tuple[Supervisor, Component]:
         """One component and what controls it, for tests that break things; see `control.py`."""
-        namespaces = Namespaces(self.paths, self._programs() / "pause")
+        namespaces = self._namespaces()
         namespaces.pid()
         known = {item.name: item for item in all_components(self.paths, self._programs(), namespaces)}
         if name not in known:
@@ -97,11 +97,14 @@ class LocalCluster:
 
     def process_ids(self) -> dict[str, int]:
         """The process of every component that runs."""
-        namespaces = Namespaces(self.paths, self._programs() / "pause")
+        namespaces = self._namespaces()
         supervisor = Supervisor(self.paths, namespaces)
         components = all_components(self.paths, self._programs(), namespaces)
         records = {item.name: supervisor.running(item) for item in components}
         return {name: record.pid for name, record in records.items() if record}
+
+    def _namespaces(self) -> Namespaces:
+        return Namespaces(self.paths, self._programs() / "pause")
 
     def _programs(self) -> Path:
         return self.paths.cache / "bin" / binaries.content_hash(binaries.LOCAL_PROGRAMS)
