@@ -15,8 +15,9 @@ from firebreak.engine.jobs import Jobs, Key
 from firebreak.engine.journal import Journal, SupersededError, report_invalid
 from firebreak.engine.playbooks import fetch
 from firebreak.engine.stages import STAGES, Stage
+from firebreak.kube import survey
 from firebreak.kube.errors import Forbidden, Invalid, NotFound
-from firebreak.model.incident import BadSpecError, Incident, identify, read
+from firebreak.model.incident import BadSpecError, Incident, identify, read, reference
 from firebreak.model.plan import PLAN_STEP, ready
 from firebreak.model.record import ENDED, stamp, step
 
@@ -148,7 +149,9 @@ class Controller:
             again = await self._lead_job(key, raw)
             result = "again" if again is not None else "settled"
         except NotFound as error:
-            log.info("incident or kind is gone", incident=key.uid, step=key.step, error=str(error))
+            if await survey.find(self.tools.api, reference(raw)):
+                raise
+            log.info("the incident was deleted meanwhile", incident=key.uid, step=key.step, error=str(error))
             again = None
         except BadSpecError as error:
             await report_invalid(self.tools.api, raw, str(error), self.tools.clock())
@@ -219,7 +222,6 @@ class Controller:
             if snapshot:
                 journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
             case = self._cases[uid] = Case(self.tools, journal)
-            self._watch_later(case)
             return case
 
     async def _playbook(self, incident: Incident) -> tuple[PlaybookSpec, PlaybookSnapshot | None, str]:
@@ -232,7 +234,7 @@ class Controller:
     def _watch_later(self, case: Case) -> None:
         incident = case.incident
         target, uid = incident.spec.target, case.id.uid
-        if target and arrivals.grows(target) and incident.spec.mode is Mode.RESPOND and uid not in self._watches:
+        if target and arrivals.grows(target) and uid not in self._watches:
             self._watches[uid] = asyncio.create_task(
                 arrivals.watch(
                     self.tools.api, case.id.namespace, target, lambda: self.jobs.wake(Key(uid, "quarantine"))
@@ -240,6 +242,7 @@ class Controller:
             )
 
     async def _quarantine(self, case: Case) -> None:
+        self._watch_later(case)
         await containment.contain(case, lambda: self._wake_others(Key(case.id.uid, "quarantine")))
 
     async def _close(self, case: Case) -> None:

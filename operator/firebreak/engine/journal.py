@@ -13,8 +13,7 @@ from firebreak.api.playbook import PlaybookSpec
 from firebreak.engine.notices import Notices
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Conflict
-from firebreak.model.change import Ref
-from firebreak.model.incident import Incident, read, read_status
+from firebreak.model.incident import Incident, read, read_status, reference
 from firebreak.model.plan import steps_of
 from firebreak.model.record import difference, dump, stamp
 from firebreak.model.verdict import READY, RECONCILING, STALLED, Verdict, conclude, record
@@ -117,7 +116,6 @@ class Journal:
 async def report_invalid(api: Api, raw: Json, problem: str, moment: datetime) -> None:
     """Say in the status of an incident that its spec cannot be understood. Nothing else of it is touched."""
     now = stamp(moment)
-    ref = Ref("Incident", raw["metadata"]["name"], raw["metadata"]["namespace"], raw["metadata"]["uid"])
     generation = int(raw["metadata"].get("generation", 1))
     words = f"the spec cannot be carried out: {problem}. Correct it and apply it again"
     before = read_status(raw)
@@ -125,4 +123,4 @@ async def report_invalid(api: Api, raw: Json, problem: str, moment: datetime) ->
     for kind, status in INVALID:
         after = record(after, Verdict(kind, status, "InvalidSpec", words), now=now, generation=generation)
     if patch := difference(dump(before), dump(after)):
-        await api.patch(ref, {"status": patch}, subresource="status")
+        await api.patch(reference(raw), {"status": patch}, subresource="status")

@@ -148,20 +148,27 @@ class ReplaceWorkload:
     name = "replace"
     condition = RECOVERED
 
-    async def _facts(self, case: Case) -> Workload:
-        owners = [record.owner for record in case.status.pods.values()]
-        return await survey.workload(case.tools.api, case.id, await held(case), owners)
+    async def _facts(self, case: Case) -> tuple[Workload, ...]:
+        owners = {uid: record.owner for uid, record in case.status.pods.items()}
+        return await survey.workloads(case.tools.api, case.id, await held(case), owners)
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
         """Roll out the known-good image, where one is named."""
-        return tuple(replace.plan(await self._facts(case), case.options("replace", Replace).images))
+        images = case.options("replace", Replace).images
+        return tuple(change for facts in await self._facts(case) for change in replace.plan(facts, images))
 
     async def confirm(self, case: Case) -> Verdict | None:
         """Ready, the wanted image by digest where one was named, and no pod of it under quarantine."""
-        facts = await self._facts(case)
-        if facts.controller is None:
-            return Verdict(RECOVERED, "False", "NoController", "nothing owns the pod that could bring it back")
-        return replace.judge(facts, case.options("replace", Replace).images, back=rolled_out(facts.controller))
+        images = case.options("replace", Replace).images
+        verdicts = [
+            replace.judge(facts, images, back=facts.controller is not None and rolled_out(facts.controller))
+            for facts in await self._facts(case)
+        ]
+        said = [verdict for verdict in verdicts if verdict is not None]
+        bad = next((verdict for verdict in said if not verdict.holds), None)
+        if bad or len(said) < len(verdicts):
+            return bad
+        return Verdict(RECOVERED, "True", "Ready", "; ".join(verdict.message for verdict in said))
 
     def patience(self, case: Case) -> float:
         """How long the workload may take."""

@@ -201,16 +201,26 @@ def _add_readable(
     return elsewhere
 
 
-async def workload(api: Api, incident: IncidentRef, pods: tuple[Pod, ...], owners: Iterable[str]) -> Workload:
-    """Read the top controller of the pods. `owners` are their controllers at first sight, as `Kind/name`."""
-    controller = None
-    for owner in owners:
+async def workloads(
+    api: Api, incident: IncidentRef, pods: tuple[Pod, ...], owners: Mapping[str, str]
+) -> tuple[Workload, ...]:
+    """Read the top controllers of the pods. `owners`: by pod uid, the controller at first sight, as `Kind/name`."""
+    tops: dict[str, Json | None] = {}
+    for owner in set(owners.values()) - {""}:
         kind, _, name = owner.partition("/")
-        controller = await _top(api, kind, name, incident.namespace)
-        if controller:
-            break
-    theirs = await _pods_of(api, controller) if controller else []
-    return Workload(incident, controller, tuple(Pod(p) for p in theirs), pods)
+        tops[owner] = await _top(api, kind, name, incident.namespace)
+    controllers = {top["metadata"]["uid"]: top for top in tops.values() if top}
+    held: dict[str | None, list[Pod]] = {}
+    for pod in pods:
+        top = tops.get(owners.get(pod.uid, ""))
+        held.setdefault(top["metadata"]["uid"] if top else None, []).append(pod)
+    found = []
+    for uid, controller in sorted(controllers.items()):
+        theirs = tuple(Pod(p) for p in await _pods_of(api, controller))
+        found.append(Workload(incident, controller, theirs, tuple(held.get(uid, ()))))
+    if None in held or not found:
+        found.append(Workload(incident, None, (), tuple(held.get(None, ()))))
+    return tuple(found)
 
 
 async def _top(api: Api, kind: str, name: str, namespace: str) -> Json | None:

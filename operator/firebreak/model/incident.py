@@ -29,7 +29,7 @@ class Incident:
     @property
     def ref(self) -> Ref:
         """The object."""
-        return Ref("Incident", self.id.name, self.id.namespace, self.id.uid)
+        return reference(self.raw)
 
     @property
     def closed(self) -> bool:
@@ -46,6 +46,12 @@ def identify(raw: Json) -> IncidentRef:
     """Return which incident an object is."""
     metadata = raw["metadata"]
     return IncidentRef(metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def reference(raw: Json) -> Ref:
+    """Return the reference to an Incident object, whatever its spec says."""
+    incident = identify(raw)
+    return Ref("Incident", incident.name, incident.namespace, incident.uid)
 
 
 def read(raw: Json) -> Incident:

@@ -59,6 +59,8 @@ def known_good(pod: Pod, images: Mapping[str, str]) -> bool:
 
 def judge(facts: Workload, images: Mapping[str, str], *, back: bool) -> Verdict | None:
     """Say whether the workload is back; None while it is on its way. `back` is its controller's own word."""
+    if facts.controller is None:
+        return Verdict(RECOVERED, "False", "NoController", "nothing owns the pod that could bring it back")
     ours = {pod.uid for pod in facts.held}
     fresh = [pod for pod in facts.pods if pod.uid not in ours and not pod.metadata.get("deletionTimestamp")]
     if not back or not fresh or not all(pod.ready for pod in fresh):
@@ -71,10 +73,8 @@ def judge(facts: Workload, images: Mapping[str, str], *, back: bool) -> Verdict 
         return Verdict(
             RECOVERED, "False", "OtherImage", f"{', '.join(wrong)} does not run the image that was asked for"
         )
-    controller = facts.controller or {}
-    words = (
-        f"{controller.get('kind')} {controller.get('metadata', {}).get('name')}: {len(fresh)} Ready, none quarantined"
-    )
+    name = f"{facts.controller['kind']} {facts.controller['metadata']['name']}"
+    words = f"{name}: {len(fresh)} Ready, none quarantined"
     return Verdict(RECOVERED, "True", "Ready", words)
 
 
