@@ -43,6 +43,8 @@ class Case:
 
     tools: Tools
     journal: Journal
+    seen: float | None = None
+    """When this process first saw the incident, on the monotonic clock."""
     planned: tuple[Pod, ...] | None = None
     """In mode Plan: the pods as the steps before would leave them."""
 

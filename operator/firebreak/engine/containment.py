@@ -32,10 +32,11 @@ REFUSED_AGAIN = 5.0  # seconds
 
 @dataclass(frozen=True)
 class Cut:
-    """The first cut: which pods were answered for, and when the last answer came."""
+    """The first cut: which pods were answered for, and when the last answer came (`ended`: on the monotonic clock)."""
 
     pods: tuple[Pod, ...]
     at: str
+    ended: float
 
 
 async def cut(tools: Tools, incident: Incident) -> Cut:
@@ -45,10 +46,9 @@ async def cut(tools: Tools, incident: Incident) -> Cut:
     """
     began = time.monotonic()
     pod = await _label_and_deny(tools.api, incident)
-    seconds = time.monotonic() - began
-    tools.metrics.contain_seconds.observe(seconds)
-    log.info("first cut", incident=str(incident.id), pod=pod.name if pod else None, seconds=round(seconds, 4))
-    return Cut((pod,) if pod else (), stamp(tools.clock()))
+    ended = time.monotonic()
+    log.info("first cut", incident=str(incident.id), pod=pod.name if pod else None, seconds=round(ended - began, 4))
+    return Cut((pod,) if pod else (), stamp(tools.clock()), ended)
 
 
 async def _label_and_deny(api: Api, incident: Incident) -> Pod | None:
@@ -141,11 +141,13 @@ async def _cut_all(case: Case, target: Target) -> Cut:
         return await cut(case.tools, case.incident)
     pods = await _pods(case, target)
     await _send_all(case.tools.api, quarantine.plan(Network(case.id, pods), detach=False))
-    return Cut(pods, case.journal.now())
+    return Cut(pods, case.journal.now(), time.monotonic())
 
 
 def record_cut(case: Case, first: Cut) -> None:
     """Put the first cut on record, in memory; the next write carries it."""
+    if case.seen is not None:
+        case.tools.metrics.contain_seconds.observe(first.ended - case.seen)
     changes = [quarantine.deny_all(case.id), *(quarantine.label(case.id, pod.ref) for pod in first.pods)]
     case.journal.note(
         lambda s: pin(s, first.pods),

@@ -36,7 +36,7 @@ class Controller:
         self.tools = tools
         self.leading = False
         self._latest: dict[str, Json] = {}
-        self._seen_at: dict[str, str] = {}
+        self._seen: dict[str, tuple[str, float]] = {}
         self._cases: dict[str, Case] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -56,7 +56,7 @@ class Controller:
         if deleted:
             self._forget(uid)
             return
-        self._seen_at.setdefault(uid, stamp(self.tools.clock()))
+        self._seen.setdefault(uid, (stamp(self.tools.clock()), time.monotonic()))
         self._latest[uid] = raw
         self.wake(uid)
 
@@ -127,7 +127,7 @@ class Controller:
         raw = self._latest.pop(uid, None)
         self._cases.pop(uid, None)
         self._opening.pop(uid, None)
-        self._seen_at.pop(uid, None)
+        self._seen.pop(uid, None)
         if watch := self._watches.pop(uid, None):
             watch.cancel()
         if raw is not None:
@@ -216,12 +216,12 @@ class Controller:
             playbook, snapshot, problem = await self._playbook(incident)
             journal = Journal(self.tools.api, incident, playbook, self.tools.clock, self.tools.notices)
             journal.problem = problem
-            seen = self._seen_at.get(uid) or journal.now()
+            seen, moment = self._seen.get(uid) or (journal.now(), None)
             if not incident.status.timings.seen_at:
                 journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": seen})}))
             if snapshot:
                 journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
-            case = self._cases[uid] = Case(self.tools, journal)
+            case = self._cases[uid] = Case(self.tools, journal, moment)
             return case
 
     async def _playbook(self, incident: Incident) -> tuple[PlaybookSpec, PlaybookSnapshot | None, str]:

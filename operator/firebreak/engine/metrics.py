@@ -13,7 +13,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.contain_seconds = Histogram(
             "firebreak_contain_seconds",
-            "Seconds from seeing an incident to the answers of the first cut.",
+            "Seconds from first seeing an incident to the last answer of its first cut.",
             buckets=FAST,
             registry=self.registry,
         )
