@@ -128,7 +128,7 @@ async def test_one_incident_is_shown_whole(fake: FakeApi, cli: Cli) -> None:
         "  patch Secret shop/db: Waiting",
         "    why   in reach",
         "    risk  not reversible",
-        "  at s3://evidence/incidents/shop/shell-1",
+        "  s3://evidence/incidents/shop/shell-1",
         "  12 of 14 artifacts complete, 5.0 MiB",
         "  seal ab12",
         "  gap: logs of app: gone",

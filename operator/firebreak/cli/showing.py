@@ -10,7 +10,7 @@ from firebreak.cli import view
 from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.lifting import Orphan, orphans, quarantined
 from firebreak.cli.session import Session
-from firebreak.cli.terminal import stack, table, words
+from firebreak.cli.terminal import exact, stack, words
 from firebreak.kube.errors import ApiError, Forbidden
 from firebreak.model.incident import BadSpecError, Incident, read
 from firebreak.model.names import IncidentRef
@@ -52,9 +52,9 @@ def _table(incidents: list[Incident], left: list[Orphan], namespace: str, *, eve
 
 
 def _left(left: Iterable[Orphan]) -> RenderableType:
-    rows = [(f"{o.incident.namespace}/{o.policy}", o.command) for o in left]
-    headers = ("QUARANTINE WITHOUT INCIDENT", "RELEASED BY")
-    return stack(words(""), table(headers, rows))
+    blocks = [(words(f"{o.incident.namespace}/{o.policy}"), exact(f"  {o.command}")) for o in left]
+    title = words("QUARANTINES WITHOUT AN INCIDENT, each with the command that releases it", "bold")
+    return stack(words(""), title, *(part for block in blocks for part in block))
 
 
 def _orphan(orphan: Orphan) -> Json:

@@ -16,8 +16,6 @@ from firebreak.cli.failure import Failure
 from firebreak.cli.text import clean
 
 WIDE = 4096  # columns where nobody looks: a pipe gets whole lines
-# Colours only repeat what the word says.
-STYLES = {"True": "green", "False": "red", "Unknown": "yellow", "FAILED": "bold red", "Failed": "red", "ok": "green"}
 
 
 class Form(StrEnum):
@@ -30,8 +28,12 @@ class Form(StrEnum):
 
 def words(value: object, style: str = "") -> Text:
     """Return text as it is: no markup, no control characters."""
-    text = clean(value)
-    return Text(text, style=style or STYLES.get(text, ""), overflow="fold")
+    return Text(clean(value), style=style, overflow="fold")
+
+
+def exact(value: object) -> Text:
+    """Return text that is to be copied, a command or an address: the terminal may wrap it, no line end is put in."""
+    return Text(clean(value), no_wrap=True, overflow="ignore")
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
@@ -80,7 +82,7 @@ class Terminal:
 
                 self._plain(yaml.safe_dump(value, sort_keys=False).rstrip("\n"))
             case Form.TABLE:
-                self._stdout.print(human())
+                self._stdout.print(human(), crop=False)
 
     def record(self, value: Any) -> None:
         """Print one JSON object on one line: one record of a stream."""
@@ -92,21 +94,21 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print one line of a result."""
-        self._stdout.print(words(text))
+        self._stdout.print(words(text), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Tell something that is no result."""
-        self._stderr.print(words(text))
+        self._stderr.print(words(text), soft_wrap=True)
 
     def tell(self, drawn: RenderableType) -> None:
         """Show something that is no result."""
-        self._stderr.print(drawn)
+        self._stderr.print(drawn, crop=False)
 
     def fail(self, failure: Failure) -> None:
         """Tell why there is no result, and what to do next."""
-        self._stderr.print(Text.assemble(("error: ", "bold red"), clean(failure.message), overflow="fold"))
+        self._stderr.print(Text.assemble(("error: ", "bold red"), clean(failure.message)), soft_wrap=True)
         if failure.hint:
-            self._stderr.print(Text.assemble(("next:  ", "bold"), clean(failure.hint), overflow="fold"))
+            self._stderr.print(Text.assemble(("next:  ", "bold"), clean(failure.hint)), soft_wrap=True)
 
     def confirm(self, question: str) -> None:
         """Ask a person; raises Failure when the answer is not yes, or nobody is there to answer."""

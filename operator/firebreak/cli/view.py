@@ -16,7 +16,8 @@ from firebreak.api.incident import (
     StepState,
     Timings,
 )  # fmt: skip
-from firebreak.cli.terminal import stack, table, words
+from firebreak.api.playbook import STEP_NAMES
+from firebreak.cli.terminal import exact, stack, table, words
 from firebreak.cli.text import age, between, size
 from firebreak.model.incident import Incident
 from firebreak.model.verdict import CONTAINED, EVIDENCE, IDENTITY
@@ -54,13 +55,18 @@ def overview(incident: Incident, quarantine: str, now: datetime) -> RenderableTy
         _section("CONDITIONS", conditions(status, now)) if status.conditions else None,
         _section("STEPS", steps(status)) if status.steps else None,
         _waiting(incident),
-        _section("EVIDENCE", evidence(status.evidence)) if status.evidence else None,
+        evidence(status.evidence) if status.evidence else None,
         _section("TIMINGS", timings(incident.created_at, status.timings)),
     )
 
 
+def indented(body: RenderableType) -> RenderableType:
+    """Return something two columns to the right."""
+    return Padding(body, (0, 0, 0, 2), expand=False)
+
+
 def _section(title: str, body: RenderableType) -> RenderableType:
-    return stack(words(""), words(title, "bold"), Padding(body, (0, 0, 0, 2)))
+    return stack(words(""), words(title, "bold"), indented(body))
 
 
 def conditions(status: IncidentStatus, now: datetime) -> RenderableType:
@@ -73,7 +79,7 @@ def steps(status: IncidentStatus) -> RenderableType:
     """Return the steps as a table."""
     rows = [
         (name, s.state, (s.started_at or "")[11:19], between(s.started_at, s.finished_at), _counts(s), s.message)
-        for name, s in status.steps.items()
+        for name, s in ordered(status)
     ]
     return table(("STEP", "STATE", "STARTED", "TOOK", "CHANGES", "MESSAGE"), rows)
 
@@ -86,14 +92,14 @@ def _waiting(incident: Incident) -> RenderableType | None:
     waiting = list(waiting_changes(incident.status))
     if not waiting:
         return None
-    return _section(
-        "WAITING FOR YOU", stack(*(change(c) for _, c in waiting), words(f"To let them run: {go_on(incident)}"))
-    )
+    section = _section("WAITING FOR YOU", stack(*(change(c) for _, c in waiting)))
+    asked = f"  To let them run, name a playbook whose steps {_waiting_steps(incident.status)} say `approval: Never`:"
+    return stack(section, words(asked), exact(f"  {go_on(incident)}"))
 
 
 def waiting_changes(status: IncidentStatus) -> Iterator[tuple[str, ChangeReport]]:
     """Yield (step, Change) for what waits for a person."""
-    for name, step in status.steps.items():
+    for name, step in ordered(status):
         for each in step.changes.values():
             if each.state is ChangeState.WAITING:
                 yield name, each
@@ -102,14 +108,11 @@ def waiting_changes(status: IncidentStatus) -> Iterator[tuple[str, ChangeReport]
 def go_on(incident: Incident) -> str:
     """Return the command that lets waiting Changes run."""
     patch = json.dumps({"spec": {"playbook": "PLAYBOOK"}})
-    return (
-        f"name a playbook whose steps {_waiting_steps(incident.status)} say `approval: Never`: kubectl patch incident "
-        f"{incident.id.name} -n {incident.id.namespace} --type merge -p '{patch}'"
-    )
+    return f"kubectl patch incident {incident.id.name} -n {incident.id.namespace} --type merge -p '{patch}'"
 
 
 def _waiting_steps(status: IncidentStatus) -> str:
-    return ", ".join(name for name, step in status.steps.items() if step.state is StepState.WAITING)
+    return ", ".join(name for name, step in ordered(status) if step.state is StepState.WAITING)
 
 
 def change(report: ChangeReport) -> RenderableType:
@@ -117,30 +120,30 @@ def change(report: ChangeReport) -> RenderableType:
     facts = [("why", report.why), ("risk", report.risk), ("undo", report.undo), ("note", report.message)]
     body = table(("", ""), [(key, value) for key, value in facts if value])
     body.show_header = False
-    return stack(words(f"{report.verb} {report.object}: {report.state}"), Padding(body, (0, 0, 0, 2)))
+    return stack(words(f"{report.verb} {report.object}: {report.state}"), indented(body))
 
 
 def plan(incident: Incident) -> RenderableType:
     """Return every step with its Changes."""
     blocks: list[RenderableType] = [words(f"{incident.id}: {incident.status.phase}", "bold")]
-    for name, step in incident.status.steps.items():
+    for name, step in ordered(incident.status):
         body = stack(*(change(c) for c in step.changes.values())) if step.changes else words("no Change")
         title = f"{name}: {step.state}" + (f" ({step.message})" if step.message else "")
         left = sum(step.counts.values()) - len(step.changes)
-        more = words(f"  and {left} more, in the evidence store") if left > 0 else None
-        blocks.append(stack(words(""), words(title, "bold"), Padding(body, (0, 0, 0, 2)), more))
+        more = words(f"  and {left} more") if left > 0 else None
+        blocks.append(stack(words(""), words(title, "bold"), indented(body), more))
     return stack(*blocks)
 
 
 def evidence(report: EvidenceReport) -> RenderableType:
     """Return what is preserved, where, and its gaps."""
-    gaps = [words(f"gap: {gap}") for gap in report.gaps]
-    return stack(
-        words(f"at {report.url}"),
-        words(f"{report.complete} of {report.artifacts} artifacts complete, {size(report.bytes)}"),
-        words(f"seal {report.seal}" if report.seal else "not sealed yet"),
-        *gaps,
+    lines = (
+        f"{report.complete} of {report.artifacts} artifacts complete, {size(report.bytes)}",
+        f"seal {report.seal}" if report.seal else "not sealed yet",
+        *(f"gap: {gap}" for gap in report.gaps),
     )
+    body = indented(stack(*(words(each) for each in lines)))
+    return stack(words(""), words("EVIDENCE", "bold"), exact(f"  {report.url}"), body)
 
 
 def timings(created: str, moments: Timings) -> RenderableType:
@@ -167,12 +170,17 @@ def line(incident: Incident) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def progress(incident: Incident, now: datetime) -> RenderableType:
-    """Return what moves while an incident is worked on."""
+def progress(incident: Incident) -> RenderableType:
+    """Return what moves while an incident is worked on, small enough for any screen."""
     status = incident.status
     return stack(
         words(f"{incident.id}: {incident.spec.target or 'no target'}, {status.phase}", "bold"),
         words(status.message),
         _section("STEPS", steps(status)) if status.steps else None,
-        _section("CONDITIONS", conditions(status, now)) if status.conditions else None,
     )
+
+
+def ordered(status: IncidentStatus) -> list[tuple[str, StepReport]]:
+    """Return the steps in the order of a response: the API server keeps them by the alphabet."""
+    place = {name: number for number, name in enumerate(STEP_NAMES)}
+    return sorted(status.steps.items(), key=lambda item: (place.get(item[0], len(place)), item[0]))

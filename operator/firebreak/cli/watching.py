@@ -78,9 +78,8 @@ def _shower(session: Session, screen: ExitStack, *, one: bool) -> Show:
 
 
 def _picture(shown: dict[str, Incident], *, one: bool) -> RenderableType:
-    now = datetime.now(UTC)
     if not shown:
         return words("")
     if one:
-        return view.progress(next(reversed(shown.values())), now)
-    return view.listing(shown.values(), now, namespaces=False)
+        return view.progress(next(reversed(shown.values())))
+    return view.listing(shown.values(), datetime.now(UTC), namespaces=False)
