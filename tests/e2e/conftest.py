@@ -1,17 +1,22 @@
 """Fixtures of the end-to-end tests: a real cluster, its kubectl, a namespace and a bucket of one's own."""
 
+import json
+import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
 
+import installed
 from cluster import s3
 from cluster.choose import choose
 from cluster.commands import run
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
+from shop import Shop, address, listener
 
 KUBECTL_SECONDS = 120
 
@@ -39,18 +44,52 @@ def kubectl(cluster: ClusterInfo) -> Kubectl:
     return call
 
 
+@contextmanager
+def own_namespace(kubectl: Kubectl, prefix: str) -> Iterator[str]:
+    """A new namespace, ready for pods; it is deleted afterwards, without waiting for the end."""
+    name = f"{prefix}-{secrets.token_hex(4)}"
+    kubectl("create", "namespace", name)
+    try:
+        wait_until(
+            lambda: kubectl("get", "serviceaccounts", "--namespace", name, "--output", "name"),
+            timeout=20,
+            otherwise=f"namespace {name} got no default ServiceAccount",
+        )
+        yield name
+    finally:
+        kubectl("delete", "namespace", name, "--wait=false")
+
+
 @pytest.fixture
 def namespace(kubectl: Kubectl) -> Iterator[str]:
-    """A namespace of this test's own, ready for pods; it is deleted afterwards, without waiting for the end."""
-    name = f"test-{secrets.token_hex(4)}"
-    kubectl("create", "namespace", name)
-    wait_until(
-        lambda: kubectl("get", "serviceaccounts", "--namespace", name, "--output", "name"),
-        timeout=20,
-        otherwise=f"namespace {name} got no default ServiceAccount",
-    )
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    """A namespace of this test's own."""
+    with own_namespace(kubectl, "test") as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def firebreak(cluster: ClusterInfo, kubectl: Kubectl) -> str:
+    """Firebreak, installed as its users install it; returns its namespace. It stays, for the next session.
+
+    With FIREBREAK_E2E_INSTALLED=1 the one that is there is taken as it is.
+    """
+    if os.environ.get("FIREBREAK_E2E_INSTALLED") != "1":
+        installed.install(cluster, kubectl)
+    return installed.NAMESPACE
+
+
+@pytest.fixture(scope="session")
+def command_and_control(kubectl: Kubectl) -> Iterator[str]:
+    """The address of the intruder's server, in a namespace of its own: it says every line back."""
+    with own_namespace(kubectl, "intruder") as name:
+        kubectl("apply", "--namespace", name, "--filename", "-", stdin=json.dumps(listener("c2")))
+        yield address(kubectl, name, "c2")
+
+
+@pytest.fixture
+def shop(firebreak: str, kubectl: Kubectl, namespace: str, command_and_control: str) -> Shop:
+    """A namespace of this test's own in a cluster with Firebreak; `shop.open()` fills it with the shop."""
+    return Shop(kubectl, namespace, command_and_control)
 
 
 @dataclass(frozen=True)
