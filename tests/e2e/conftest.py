@@ -87,9 +87,9 @@ def command_and_control(kubectl: Kubectl) -> Iterator[str]:
 
 
 @pytest.fixture
-def shop(firebreak: str, kubectl: Kubectl, namespace: str, command_and_control: str) -> Shop:
+def shop(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl, namespace: str, command_and_control: str) -> Shop:
     """A namespace of this test's own in a cluster with Firebreak; `shop.open()` fills it with the shop."""
-    return Shop(kubectl, namespace, command_and_control)
+    return Shop(kubectl, namespace, command_and_control, cluster.kubeconfig)
 
 
 @dataclass(frozen=True)

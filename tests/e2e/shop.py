@@ -9,9 +9,12 @@ for rotation and reaches the pods as the variable DB_PASSWORD.
 
 import json
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from cluster.commands import run
 from cluster.waiting import wait_until
 from installed import Kubectl
 
@@ -166,10 +169,16 @@ class Shop:
     namespace: str
     c2: str
     """The address of the command and control."""
+    kubeconfig: Path
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl in the shop's namespace."""
         return self.kubectl("--namespace", self.namespace, *arguments, stdin=stdin)
+
+    def firebreak(self, *arguments: str) -> str:
+        """Run the `firebreak` command in the shop's namespace, as the cluster's administrator."""
+        general = ["--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace]
+        return run([sys.executable, "-m", "firebreak", *general, *arguments], timeout=120)
 
     def get(self, *what: str) -> dict[str, Any]:
         """Read an object, or a list, as JSON."""
@@ -187,6 +196,13 @@ class Shop:
         self.run("rollout", "status", "deployment/web", "--timeout=90s")
         for pod in self.pods():
             self.talks(pod)
+
+    def bystander(self) -> str:
+        """Start a pod that talks as the shop's pods do and has nothing else in common with them; return its name."""
+        spec = pod_spec(self.c2) | {"serviceAccountName": "default"}
+        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bystander"}, "spec": spec})
+        address(self.kubectl, self.namespace, "bystander")
+        return "bystander"
 
     def pods(self, selector: str = "app=web") -> list[str]:
         """The names of the pods with these labels that are not on their way out."""
@@ -213,6 +229,21 @@ class Shop:
 
         words = f"pod {pod} hears nothing from {self.c2}"
         wait_until(more, timeout=seconds, otherwise=words)
+
+    def silent(self, pod: str, *, control: str, seconds: float = 20) -> None:
+        """Wait until a pod hears nothing any more over either kind of connection while another one does hear."""
+
+        def heard_nothing() -> bool:
+            before = self.talk(pod)
+            self.talks(control, lines=15, seconds=seconds)
+            return self.talk(pod) == before
+
+        wait_until(heard_nothing, timeout=seconds, otherwise=f"pod {pod} still hears from {self.c2}")
+
+    def reaches(self, pod: str, ip: str) -> bool:
+        """Whether a pod gets an answer from another pod of the shop, over a new connection."""
+        request = f"timeout 2 wget -q -O /dev/null http://{ip}:{PORT}/ && echo yes || echo no"
+        return self.exec(pod, "sh", "-c", request).strip() == "yes"
 
     def _begun(self, pod: str, seconds: float) -> Talk:
         ready = "test -s /beacon/stream && test -s /beacon/knocks && echo yes || true"
