@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from api_client import Api
 
 POLICIES = "networking.k8s.io/v1"

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 
+import hypothesis  # noqa: F401 - pytest's plugin would import it late, where CPython 3.11.7 fails to parse it
 import pytest
+
 from fake_api import FakeApi, running_fake
 
 

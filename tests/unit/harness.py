@@ -19,7 +19,7 @@ from firebreak.model.enforcement import Enforcement, State
 from firebreak.settings import Settings
 
 PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
-PATIENCE = 10.0  # seconds that a test waits for a condition before it fails
+PATIENCE = 30.0  # seconds that a test waits for a condition before it fails
 
 
 @dataclass

@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Awaitable, Callable
 
 import pytest
-from evidence_samples import COLLECTOR, Pieces, a_request, bundle_in
 
+from evidence_samples import COLLECTOR, Pieces, a_request, bundle_in
 from firebreak.evidence import custody
 from firebreak.evidence.errors import AlreadyExists, CorruptEvidence, NotFound
 from firebreak.evidence.keys import Key, key

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+
 from evidence_samples import INCIDENT, NOON, PREFIX, Pieces, a_request, bundle_in
 from faulty_store import faulty_store
-
 from firebreak.evidence.artifact import ArtifactRequest, Origin
 from firebreak.evidence.errors import CorruptEvidence, StoreRefused, StoreUnavailable
 from firebreak.evidence.keys import Key

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from store_contract import CONTRACT
 
 from firebreak.evidence.store import EvidenceStore
+from store_contract import CONTRACT
 
 
 @pytest.mark.parametrize("clause", CONTRACT, ids=lambda clause: clause.__name__)

@@ -3,7 +3,6 @@
 import json
 
 from evidence_samples import COLLECTOR, PREFIX, bundle_in
-
 from firebreak.evidence import custody
 from firebreak.evidence.canonical import digest
 from firebreak.evidence.keys import Key

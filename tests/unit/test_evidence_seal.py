@@ -4,9 +4,9 @@ import json
 from datetime import timedelta
 
 import pytest
+
 from evidence_samples import COLLECTOR, INCIDENT, NOON, PREFIX, Pieces, a_request, bundle_in
 from faulty_store import FaultyBackend, faulty_store
-
 from firebreak.evidence import custody
 from firebreak.evidence.backend import ObjectInfo, ObstoreBackend
 from firebreak.evidence.canonical import digest

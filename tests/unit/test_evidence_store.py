@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
-from evidence_samples import Pieces
-from faulty_store import faulty_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evidence_samples import Pieces
+from faulty_store import faulty_store
 from firebreak.evidence.backend import ObstoreBackend
 from firebreak.evidence.errors import AlreadyExists, StoreRefused, StoreUnavailable
 from firebreak.evidence.keys import Key

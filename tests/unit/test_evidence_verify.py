@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from evidence_samples import COLLECTOR, INCIDENT, PREFIX, Pieces, a_request, bundle_in
 from faulty_store import faulty_store
-
 from firebreak.evidence import custody
 from firebreak.evidence.bundle import Bundle
 from firebreak.evidence.errors import StoreRefused, StoreUnavailable

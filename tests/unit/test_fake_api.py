@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from fake_api import Answer, Call, Close, ExecSession, Expire, FakeApi, Fault, Hold, Stale, always
 
 POD_PATH = "/api/v1/namespaces/shop/pods/web"

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fake_api import Answer, Call, FakeApi, Fault
 from kubernetes.aio.client.configuration import Configuration
 
+from fake_api import Answer, Call, FakeApi, Fault
 from firebreak.kube.client import Api
 from firebreak.kube.probe import load, own_image, prove_enforcement, save
 from firebreak.kube.probe_objects import CUT, FREE, Run

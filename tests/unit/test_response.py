@@ -43,13 +43,13 @@ async def test_what_overwrites_is_on_record_before_it_is_sent(fake: FakeApi, sto
     async with replica(fake, store) as firebreak:
         fake.put(incident(playbook="unattended"))
         await firebreak.until("shell", responded)
-    written = [call.n for call in fake.calls if intent_of("patch RoleBinding shop/web-reader", "revoke")(call)]
+    written = [call.n for call in fake.calls if intent_of("patch RoleBinding shop/web-reader (shop/web)", "revoke")(call)]
     (sent,) = indices(fake, f"PATCH {BINDING_PATH}")
     assert written[0] < sent
     kept = fake.get("RoleBinding", "shop", "web-reader")["subjects"]
     assert kept == [{"kind": "User", "name": "alice"}]
     before = fake.get("Incident", "shop", "shell")["status"]["steps"]["revoke"]["changes"][
-        "patch RoleBinding shop/web-reader"
+        "patch RoleBinding shop/web-reader (shop/web)"
     ]["before"]
     assert before["subjects"] == [
         {"kind": "ServiceAccount", "name": "web", "namespace": "shop"},
@@ -67,7 +67,7 @@ async def test_what_is_risky_waits_and_nothing_is_sent(fake: FakeApi, store: Evi
     assert indices(fake, f"PATCH {BINDING_PATH}") == []
     assert indices(fake, f"PATCH {SECRET_PATH}") == []
     assert "revoke" in fake.get("Incident", "shop", "shell")["status"]["waitingFor"]
-    assert found["status"]["steps"]["revoke"]["changes"]["patch RoleBinding shop/web-reader"]["state"] == "Waiting"
+    assert found["status"]["steps"]["revoke"]["changes"]["patch RoleBinding shop/web-reader (shop/web)"]["state"] == "Waiting"
 
 
 async def test_no_secret_is_touched_before_the_seal(fake: FakeApi, store: EvidenceStore) -> None:
@@ -109,10 +109,10 @@ async def test_plan_touches_nothing_but_its_own_status(fake: FakeApi, store: Evi
             "patch Pod shop/web-1 (detach)",
             "patch Pod shop/web-1 (quarantine)",
         ],
-        "revoke": ["patch RoleBinding shop/web-reader"],
+        "revoke": ["patch RoleBinding shop/web-reader (shop/web)"],
         "rotate": ["patch Deployment shop/web", "patch Secret shop/db"],
     }
-    assert found["steps"]["revoke"]["changes"]["patch RoleBinding shop/web-reader"]["state"] == "Waiting"
+    assert found["steps"]["revoke"]["changes"]["patch RoleBinding shop/web-reader (shop/web)"]["state"] == "Waiting"
 
 
 async def test_preserve_changes_nothing_about_the_pod(fake: FakeApi, store: EvidenceStore) -> None:

@@ -37,7 +37,8 @@ def test_only_the_account_leaves_a_binding_and_the_others_keep_their_order() -> 
     (change,) = plan(rights(grant("web", OPS, account_subject(), SIBLING, ALICE)))
     assert (change.verb, change.target) == (Verb.PATCH, Ref("RoleBinding", "web", "shop", "uid-web"))
     assert change.body == {"metadata": {"resourceVersion": "7"}, "subjects": [OPS, SIBLING, ALICE]}
-    assert change.before == {"subjects": [OPS, account_subject(), SIBLING, ALICE]}
+    role = {"kind": "Role", "name": "reader"}
+    assert change.before == {"subjects": [OPS, account_subject(), SIBLING, ALICE], "roleRef": role}
     assert change.why == "takes shop/web out of Role reader"
     assert change.undo == "firebreak release web-shell -n shop --rights"
     assert change.risk == Risk()

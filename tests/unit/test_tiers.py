@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from fake_api import Answer, FakeApi, Fault, always
 from kubernetes.aio.client.configuration import Configuration
 
+from fake_api import Answer, FakeApi, Fault, always
 from firebreak.api.playbook import STEP_NAMES
 from firebreak.kube.client import Api
 from firebreak.kube.tiers import Tiers

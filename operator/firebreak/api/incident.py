@@ -261,6 +261,7 @@ class PodRecord(Reported):
         default={},
         description="Container ids at first sight, by container name; a change means lost evidence.",
     )
+    sealed: bool = Field(default=False, description="Whether its evidence is in a seal that was read back.")
     gone: bool = Field(default=False, description="Whether the pod has left the API since.")
 
 

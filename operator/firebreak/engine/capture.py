@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 import structlog
 
 from firebreak import __version__
-from firebreak.api.incident import EvidenceReport, StepState
+from firebreak.api.incident import EvidenceReport, IncidentStatus, StepState
 from firebreak.api.playbook import Capture
 from firebreak.engine.case import Case, pin
 from firebreak.engine.sources import METHODS, open_source
@@ -111,7 +112,7 @@ async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, .
     for wave in capture.plan(pods, files=bool(options.paths)):
         todo = [request for request in wave if key(*request.name.split("/")) not in have]
         await _wave(case, bundle, todo, options)
-    await _seal(case, bundle)
+    await _seal(case, bundle, {pod.uid for pod in pods})
 
 
 async def _wave(case: Case, bundle: Bundle, requests: Iterable[Request], options: Capture) -> None:
@@ -151,7 +152,7 @@ def _collector(case: Case) -> Collector:
     return Collector(account=f"{settings.namespace}/firebreak", pod=settings.pod, version=__version__)
 
 
-async def _seal(case: Case, bundle: Bundle) -> None:
+async def _seal(case: Case, bundle: Bundle, uids: AbstractSet[str]) -> None:
     """Seal, read back, and claim only what the seal says: sealed with gaps is not preserved."""
     collector = _collector(case)
     sealed = await seal(bundle, collector)
@@ -171,10 +172,17 @@ async def _seal(case: Case, bundle: Bundle) -> None:
     await case.journal.write(
         case.claim(verdict),
         lambda s: with_step(s, NAME, state=state, finished_at=now, message=verdict.message),
+        lambda s: _with_sealed(s, uids),
         lambda s: s.model_copy(
             update={"evidence": report, "timings": s.timings.model_copy(update={"sealed_at": now})},
         ),
     )
+
+
+def _with_sealed(status: IncidentStatus, uids: AbstractSet[str]) -> IncidentStatus:
+    """Pods that join later are not in this seal: they are captured and sealed in a further one."""
+    pods = {uid: pod.model_copy(update={"sealed": pod.sealed or uid in uids}) for uid, pod in status.pods.items()}
+    return status.model_copy(update={"pods": pods})
 
 
 def judge(report: EvidenceReport, gaps: int, *, local: bool) -> Verdict:

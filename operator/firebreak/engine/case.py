@@ -20,6 +20,8 @@ from firebreak.model.pod import Pod
 from firebreak.model.verdict import Verdict, record
 from firebreak.settings import Settings
 
+MOST_PODS = 500  # in one incident's record, as its schema says; further ones are cut and not captured
+
 OptionsT = TypeVar("OptionsT", bound=StepOptions)
 
 
@@ -85,7 +87,7 @@ def _pinned(pod: Pod) -> PodRecord:
     return PodRecord(
         name=pod.name,
         node=pod.node,
-        owner=f"{owner['kind']}/{owner['name']}" if owner else "",
+        owner=f"{owner.get('kind')}/{owner.get('name')}"[:320] if owner else "",
         account=pod.account,
         containers=pod.container_ids,
     )
@@ -96,4 +98,4 @@ def pin(status: IncidentStatus, pods: tuple[Pod, ...]) -> IncidentStatus:
     there = {pod.uid for pod in pods}
     kept = {uid: old.model_copy(update={"gone": uid not in there}) for uid, old in status.pods.items()}
     new = {pod.uid: _pinned(pod) for pod in pods if pod.uid not in kept}
-    return status.model_copy(update={"pods": {**kept, **new}})
+    return status.model_copy(update={"pods": dict(list({**kept, **new}.items())[:MOST_PODS])})

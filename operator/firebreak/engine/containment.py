@@ -158,7 +158,10 @@ def record_cut(case: Case, first: Cut) -> None:
 
 
 async def _pods(case: Case, target: Target) -> tuple[Pod, ...]:
-    cure = case.options("replace", Replace).images
+    begun = step(case.status, "replace").attempts
+    cure = (
+        case.options("replace", Replace).images if begun else {}
+    )  # before that, what looks like the cure may be theirs
     return await pods_to_cut(case.tools.api, case.incident, target, case.status, cure)
 
 

@@ -26,6 +26,7 @@ log = structlog.get_logger()
 FOLLOW, OPEN, CLOSE = "follow", "open", "close"
 Handler = Callable[[Case], Awaitable[float | None]]
 
+_LOOKED_AT_SLOWLY = frozenset({StepState.PARTIAL, StepState.FAILED})
 _FIRST = {Mode.RESPOND: ("quarantine",), Mode.PRESERVE: (OPEN,), Mode.PLAN: (PLAN_STEP,)}
 
 
@@ -173,8 +174,8 @@ class Controller:
         if case is None or raw is None:
             return
         for name in self._due(key.uid, raw):
-            begun_or_not = step(case.status, name).state in {StepState.PENDING, StepState.RUNNING}
-            if begun_or_not and Key(key.uid, name) not in self.jobs:
+            waits = step(case.status, name).state in {StepState.WAITING, StepState.BLOCKED, *_LOOKED_AT_SLOWLY}
+            if not waits and name != "quarantine" and Key(key.uid, name) not in self.jobs:
                 self.jobs.wake(Key(key.uid, name))
 
     async def _lead_job(self, key: Key, raw: Json) -> float | None:

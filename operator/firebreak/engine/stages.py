@@ -78,8 +78,11 @@ class Revoke:
     async def confirm(self, case: Case) -> Verdict | None:
         """Ask the API server as the account; its own reason names the source of what is left."""
         left: list[str] = []
+        number = 0
         for right in await rights(case):
-            left.extend(await self._left(case, right))
+            asked = revoke.questions(right)
+            number += len(asked)
+            left.extend(await self._left(case, asked))
         if left:
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""  # noqa: PLR2004 - a readable list
             return Verdict(IDENTITY, "False", "RightsRemain", f"still allowed: {'; '.join(left[:5])}{more}")
@@ -87,10 +90,11 @@ class Revoke:
         if clouds:
             return Verdict(IDENTITY, "False", "CloudCredentialsLive", "; ".join(clouds))
         names = ", ".join(str(account) for account in accounts(case))
-        return Verdict(IDENTITY, "True", "Revoked", f"{names}: the API server refuses all that its bindings gave")
+        return Verdict(
+            IDENTITY, "True", "Revoked", f"{names}: the API server refused all {number} requests asked about"
+        )
 
-    async def _left(self, case: Case, right: Rights) -> list[str]:
-        asked = revoke.questions(right)
+    async def _left(self, case: Case, asked: list[Json]) -> list[str]:
         answers = await asyncio.gather(*(survey.ask(case.tools.api, q) for q in asked))
         return [
             f"{revoke.in_words(question)} ({reason or 'no reason given'})"

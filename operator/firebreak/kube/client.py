@@ -64,11 +64,16 @@ class Api:
     """One connection pool to the API server. Open with `async with await Api.connect()`."""
 
     def __init__(
-        self, configuration: Configuration, limits: Limits = DEFAULT_LIMITS, kubeconfig: str | None = None
+        self,
+        configuration: Configuration,
+        limits: Limits = DEFAULT_LIMITS,
+        kubeconfig: str | None = None,
+        context: str | None = None,
     ) -> None:
         self.base: str = configuration.host.rstrip("/")
         self.limits = limits
         self.kubeconfig = kubeconfig
+        self.context = context
         self.ssl = _ssl_context(configuration) if self.base.startswith("https") else None
         self._configuration = configuration
         self._mounted = kubeconfig is None and IN_CLUSTER_TOKEN.exists()
@@ -88,7 +93,7 @@ class Api:
         Raises kubernetes' ConfigException when neither is to be had.
         """
         configuration = await load_configuration(kubeconfig, context)
-        return cls(configuration, limits, kubeconfig)
+        return cls(configuration, limits, kubeconfig, context)
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,7 +110,7 @@ class Api:
         return {"Authorization": token} if token else {}
 
     async def _reload(self) -> None:
-        self._configuration = await load_configuration(self.kubeconfig, None)
+        self._configuration = await load_configuration(self.kubeconfig, self.context)
         self._read_at = time.monotonic()
 
     async def request(

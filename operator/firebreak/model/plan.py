@@ -33,7 +33,8 @@ def ready(spec: IncidentSpec, status: IncidentStatus, playbook: PlaybookSpec) ->
 
 def may_run(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
     """Return whether a step other than the quarantine, one of `names` in their order, may run now."""
-    if step(status, name).state in (ENDED if name == "capture" else SETTLED):
+    ended = step(status, name).state in (ENDED if name == "capture" else SETTLED)
+    if ended and not (name == "capture" and _unsealed(status)):
         return False  # what is sealed stays sealed, gaps and all
     if "quarantine" in names and not step(status, "quarantine").attempts:
         return False  # the cut has not been tried yet: nothing goes before it
@@ -43,8 +44,12 @@ def may_run(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
 
 
 def sealed(status: IncidentStatus) -> bool:
-    """Return whether the evidence was sealed and read back."""
-    return bool(status.evidence and status.evidence.seal)
+    """Return whether the evidence of every pod was sealed and read back, later ones included."""
+    return bool(status.evidence and status.evidence.seal) and not _unsealed(status)
+
+
+def _unsealed(status: IncidentStatus) -> bool:
+    return any(not pod.sealed for pod in status.pods.values())
 
 
 def _earlier_busy(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:

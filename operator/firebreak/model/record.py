@@ -107,7 +107,7 @@ def _without_nulls(value: Json) -> Json:
 
 
 def dump(status: IncidentStatus) -> Json:
-    """Return the status as JSON, without what is unset, each step with its first 200 Changes: unsettled ones first."""
+    """Return the status as JSON, without what is unset, each step with at most 200 Changes."""
     steps = {name: each.model_copy(update={"changes": _bounded(each.changes)}) for name, each in status.steps.items()}
     return status.model_copy(update={"steps": steps}).model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -115,7 +115,13 @@ def dump(status: IncidentStatus) -> Json:
 def _bounded(changes: dict[str, ChangeReport]) -> dict[str, ChangeReport]:
     if len(changes) <= MOST_CHANGES:
         return changes
-    return dict(sorted(changes.items(), key=lambda item: item[1].state is ChangeState.DONE)[:MOST_CHANGES])
+    return dict(sorted(changes.items(), key=_how_dispensable)[:MOST_CHANGES])
+
+
+def _how_dispensable(item: tuple[str, ChangeReport]) -> tuple[bool, bool]:
+    """What is done goes first, but not what is needed to undo it."""
+    report = item[1]
+    return (report.state is ChangeState.DONE and report.before is None, report.state is ChangeState.DONE)
 
 
 def difference(old: Json, new: Json) -> Json:

@@ -1,0 +1,123 @@
+"""Jobs by key: one at a time, never lost, bounded by kind, retried."""
+
+import asyncio
+
+from firebreak.engine.jobs import Jobs, Key
+
+ONE, TWO = Key("uid-1", "capture"), Key("uid-2", "capture")
+
+
+async def settled(jobs: Jobs) -> None:
+    """Turn the loop until no job is left."""
+    async with asyncio.timeout(5):
+        while len(jobs):  # noqa: ASYNC110 - jobs have no event for their end; nobody but tests waits for it
+            await asyncio.sleep(0)
+
+
+async def test_a_wake_during_a_run_makes_it_run_once_more() -> None:
+    runs, hold = [], asyncio.Event()
+
+    async def run(key: Key) -> None:
+        runs.append(key)
+        await hold.wait()
+
+    jobs = Jobs(run)
+    jobs.wake(ONE)
+    await asyncio.sleep(0)
+    for _ in range(5):
+        jobs.wake(ONE)
+    hold.set()
+    await settled(jobs)
+    assert runs == [ONE, ONE]
+
+
+async def test_one_key_never_runs_twice_at_the_same_time() -> None:
+    running = most = 0
+
+    async def run(_: Key) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(3):
+            await asyncio.sleep(0)
+            jobs.wake(ONE) if len(wakes) < 4 else None
+            wakes.append(1)
+        running -= 1
+
+    wakes: list[int] = []
+    jobs = Jobs(run)
+    jobs.wake(ONE)
+    await settled(jobs)
+    assert most == 1
+
+
+async def test_a_job_that_fails_is_run_again_and_others_go_on() -> None:
+    runs: list[Key] = []
+
+    async def run(key: Key) -> None:
+        runs.append(key)
+        if key == ONE and runs.count(ONE) < 2:
+            message = "the API server is away"
+            raise RuntimeError(message)
+
+    jobs = Jobs(run)
+    jobs.wake(ONE)
+    jobs.wake(TWO)
+    await settled(jobs)
+    assert runs == [ONE, TWO, ONE]
+
+
+async def test_a_kind_with_slots_runs_only_so_many_and_other_kinds_do_not_wait() -> None:
+    hold, begun = asyncio.Event(), []
+
+    async def run(key: Key) -> None:
+        begun.append(key)
+        if key.step == "capture":
+            await hold.wait()
+
+    jobs = Jobs(run, {"capture": 1})
+    cut = Key("uid-2", "quarantine")
+    for key in (ONE, TWO, cut):
+        jobs.wake(key)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert begun == [ONE, cut]
+    hold.set()
+    await settled(jobs)
+    assert begun == [ONE, cut, TWO]
+
+
+async def test_a_pause_ends_when_somebody_wakes_the_job() -> None:
+    runs = 0
+
+    async def run(_: Key) -> float | None:
+        nonlocal runs
+        runs += 1
+        return 3600.0 if runs == 1 else None
+
+    jobs = Jobs(run)
+    jobs.wake(ONE)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    jobs.wake(ONE)
+    await settled(jobs)
+    assert runs == 2
+
+
+async def test_a_job_may_end_its_siblings_and_goes_on_itself() -> None:
+    ended: list[str] = []
+    close, sibling = Key("uid-1", "close"), Key("uid-1", "capture")
+
+    async def run(key: Key) -> None:
+        if key == sibling:
+            await asyncio.Event().wait()
+        jobs.drop(lambda other: other.uid == key.uid and other != key)
+        await asyncio.sleep(0)
+        ended.append(key.step)
+
+    jobs = Jobs(run)
+    jobs.wake(sibling)
+    await asyncio.sleep(0)
+    jobs.wake(close)
+    await settled(jobs)
+    assert ended == ["close"]
