@@ -50,7 +50,7 @@ exit 3
 """
 NO_TOOLS = "touch /ready; busybox rm /bin/sh /bin/tar; exec busybox sleep 1000000"
 IDLE = "touch /ready; exec sleep 1000000"
-UNTIL_TOLD = "touch /ready; until [ -e /end ]; do usleep 100000; done; exit 7"
+UNTIL_TOLD = "touch /ready; echo begun; until [ -e /end ]; do usleep 100000; done; echo ended; exit 7"
 # A shell that lets nobody in before the gate is open: a capture that reads this container waits.
 GATED = """
 printf '#!/bin/busybox ash\nuntil [ -e /gate ]; do usleep 100000; done\nexec /bin/busybox ash "$@"\n' > /bin/held
@@ -256,10 +256,13 @@ def test_a_container_that_restarts_under_way_is_partial_and_not_preserved(where:
     assert container_id(where, "restless") != before
     where.exec("restless", "touch", "/gate", container="gate")
     words = where.condition("restless", "EvidencePreserved", "False/Incomplete", seconds=120)
-    files = where.evidence("restless").artifacts()["files/app.tar"]
+    evidence = where.evidence("restless")
+    artifacts = evidence.artifacts()
+    files, log = artifacts["files/app.tar"], artifacts["logs/app.previous.log"]
     assert (files.completeness, files.reason) == ("Partial", "ContainerRestarted"), files.message
     assert files.origin.container_id == before
     assert "Partial/ContainerRestarted" in words
+    assert [line.split()[1] for line in evidence.read(log).decode().splitlines()] == ["begun", "ended"]
     assert where.status("restless").steps["capture"].state == "Partial"
 
 

@@ -109,8 +109,12 @@ async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, .
     began = "resumed" if have else "began"
     await custody.record(bundle, _collector(case), f"{began} to capture for incident {case.id}")
     options = case.options(NAME, Capture)
-    for wave in capture.plan(pods, files=bool(options.paths)):
-        todo = [request for request in wave if key(*request.name.split("/")) not in have]
+    waves = capture.plan(pods, files=bool(options.paths))
+    for number, wave in enumerate(waves):
+        # A container that restarted since has a previous log now: the one that matters.
+        now = capture.plan(await _pods(case), files=bool(options.paths))[number] if number else ()
+        wanted = {request.name: request for request in (*wave, *now)}
+        todo = [request for name, request in wanted.items() if key(*name.split("/")) not in have]
         await _wave(case, bundle, todo, options)
     await _seal(case, bundle, {pod.uid for pod in pods})
 
