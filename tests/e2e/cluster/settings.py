@@ -10,7 +10,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 CONFIG = PACKAGE / "config"
-AUDIT_POLICY = CONFIG / "audit-policy.yaml"
+AUDIT_POLICY = PACKAGE.parents[2] / "manifests" / "audit" / "policy.yaml"
 
 NODE = "node1"
 NODE_IP = "10.243.0.1"
