@@ -240,6 +240,13 @@ class Shop:
 
         wait_until(heard_nothing, timeout=seconds, otherwise=f"pod {pod} still hears from {self.c2}")
 
+    def reconnect(self, pod: str) -> None:
+        """End a pod's connections to the command and control; it makes new ones at once.
+
+        What was sent while it was cut is sent again ever more rarely: the old connection may take long to come back.
+        """
+        self.exec(pod, "killall", "nc")
+
     def reaches(self, pod: str, ip: str) -> bool:
         """Whether a pod gets an answer from another pod of the shop, over a new connection."""
         request = f"timeout 2 wget -q -O /dev/null http://{ip}:{PORT}/ && echo yes || echo no"
