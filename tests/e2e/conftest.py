@@ -57,7 +57,7 @@ def own_namespace(kubectl: Kubectl, prefix: str) -> Iterator[str]:
         )
         yield name
     finally:
-        kubectl("delete", "namespace", name, "--wait=false")
+        kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture
