@@ -74,7 +74,15 @@ async def _by_firebreak(api: Api, log: AuditLog, namespace: str, pod: str) -> fl
     incident = IncidentRef(namespace, pod, created["metadata"]["uid"])
     opened = await _event(log, "create", "incidents", namespace, pod)
     cuts = [await _event(log, *call) for call in _calls(incident, pod)]
+    await _settled(api, Ref("Incident", pod, namespace))
     return _milliseconds(received(opened), max(answered(cut) for cut in cuts))
+
+
+async def _settled(api: Api, incident: Ref) -> None:
+    """Wait for the rest of the response, which would otherwise run beside the next measurement."""
+    async with asyncio.timeout(PATIENCE):
+        while not ((await api.get(incident)).get("status") or {}).get("evidence"):  # noqa: ASYNC110 - see _event
+            await asyncio.sleep(LOOK)
 
 
 async def _bare(api: Api, log: AuditLog, namespace: str, pod: str) -> float:
