@@ -11,7 +11,7 @@ from demo.response import NAME, PLAYBOOK, Response
 from demo.shop import SHOP, Shop
 from demo.story import Story
 
-KEPT = ("KUBECONFIG", "PATH", "STOLEN", "AWS_")  # variables that who looks around afterwards needs
+KEPT = ("KUBECONFIG", "PATH", "STOLEN", "FIREBREAK_STORE", "AWS_")  # variables that who looks around afterwards needs
 
 
 def tell(story: Story, info: ClusterInfo, s3: S3, *, already_installed: bool) -> int:
@@ -25,7 +25,7 @@ def tell(story: Story, info: ClusterInfo, s3: S3, *, already_installed: bool) ->
     _proof(story, opened, loot, answer)
     _status(story)
     _evidence(story, s3, loot, answer)
-    return _end(story)
+    return _end(story, loot)
 
 
 def _cluster(story: Story, info: ClusterInfo) -> None:
@@ -51,7 +51,7 @@ def _installation(story: Story, info: ClusterInfo, *, already_installed: bool) -
         "A policy that was accepted is no packet that was dropped. So Firebreak has tried, with two pods of its own, "
         "whether this cluster enforces NetworkPolicies. What it saw:"
     )
-    seen = story.run_in_terminal("kubectl exec -n firebreak deploy/firebreak -- firebreak preflight --no-probe")
+    seen = story.run_in_terminal("firebreak preflight --no-probe")
     story.claim("enforcement is proven here", "proven" in seen and "unproven" not in seen)
 
 
@@ -98,7 +98,7 @@ def _evidence(story: Story, s3: S3, loot: Loot, answer: Response) -> None:
     evidence.check(story, found, loot)
 
 
-def _end(story: Story) -> int:
+def _end(story: Story, loot: Loot) -> int:
     story.chapter("What now")
     settings = SCRATCH / "environment"
     settings.touch(mode=0o600)
@@ -107,12 +107,13 @@ def _end(story: Story) -> int:
     story.tell("Everything is still there. Look around in a shell of your own:")
     story.show_command("source .build/demo/environment")
     story.show_command(f"kubectl describe incident {NAME} -n {SHOP}")
-    story.show_command(f"firebreak plan {NAME} -n {SHOP}     # each Change: why, risk, how to undo it")
+    story.show_command(f"firebreak plan {NAME} -n {SHOP}   # each Change: why, risk, undo")
     story.tell(
-        "When you know enough, close the incident. Its quarantine stays until a person with the right to do so "
-        "releases it; `--rights` gives the account its rights back as well. The kept pod can go with it:"
+        "When you know enough, close the incident, and let the kept pod go with it. Its quarantine stays until a "
+        "person with the right to do so releases it; `--rights` gives the account its rights back as well:"
     )
     story.show_command(f"firebreak close {NAME} -n {SHOP} --verdict Exercise --delete-pods")
+    story.show_command(f"kubectl wait pod/{loot.pod} -n {SHOP} --for=delete")
     story.show_command(f"firebreak release {NAME} -n {SHOP} --rights")
     story.tell("README.md has the rest. All of this goes away with:")
     story.show_command("make demo-clean")

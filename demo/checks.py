@@ -36,11 +36,10 @@ def network(story: Story, shop: Shop, loot: Loot, response: Response) -> None:
 
 def customers(story: Story, response: Response) -> None:
     """How much of all this a customer noticed: the pod is cut a moment before its Service drops it."""
-    asked = visits(story)
-    lost = [visit for visit in asked if visit.text == LOST]
-    around = [visit for visit in lost if 0 < _seconds(response.cut_at, visit.at) < NOTICED]
-    seen = f"{len(lost)} of {len(asked)} requests got no answer"
-    story.claim("customers noticed the cut, and nothing after it", len(lost) == len(around) < MOST_LOST, seen)
+    asked = [visit for visit in visits(story) if visit.at > response.cut_at]
+    lost = [_seconds(response.cut_at, visit.at) for visit in asked if visit.text == LOST]
+    seen = f"{len(lost)} of {len(asked)} requests since the cut got no answer"
+    story.claim("customers noticed little", len(lost) < MOST_LOST and all(late < NOTICED for late in lost), seen)
 
 
 def identity(story: Story, shop: Shop, loot: Loot) -> None:

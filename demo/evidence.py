@@ -15,6 +15,7 @@ from firebreak.evidence.artifact import Artifact
 from firebreak.evidence.layout import Layout
 from firebreak.evidence.manifest import read_chain
 from firebreak.evidence.store import EvidenceStore
+from installed import BUCKET
 
 IMPLANT_SOURCE = ROOT / "demo" / "implant.sh"
 
@@ -28,8 +29,9 @@ class Evidence:
 
 
 def credentials(s3: S3) -> dict[str, str]:
-    """The store's address and keys as environment variables, which `firebreak verify` and other clients read."""
+    """The store's address and keys as environment variables, which `firebreak` and other clients read."""
     return {
+        "FIREBREAK_STORE": f"s3://{BUCKET}",
         "AWS_ENDPOINT_URL": s3.endpoint,
         "AWS_ACCESS_KEY_ID": s3.access_key,
         "AWS_SECRET_ACCESS_KEY": s3.secret_key,
@@ -42,7 +44,8 @@ async def fetch(s3: S3, response: Response) -> Evidence:
     """Download the bundle that the incident's status names."""
     url = response.status["evidence"]["url"]
     root, prefix = split(url)
-    store, layout = EvidenceStore.open(root, credentials(s3)), Layout(prefix)
+    options = {name: value for name, value in credentials(s3).items() if name.startswith("AWS_")}
+    store, layout = EvidenceStore.open(root, options), Layout(prefix)
     artifacts = [artifact for link in await read_chain(store, layout) for artifact in link.manifest.artifacts]
     return Evidence(url, tuple([(a, await _bytes(store, layout, a)) for a in artifacts]))
 

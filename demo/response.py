@@ -53,7 +53,7 @@ def manifest(pod: str) -> str:
 def declare(story: Story, loot: Loot) -> None:
     """Apply the Incident, and show its line in the table each time that it changes, until three conditions hold."""
     story.run("kubectl apply -f -", stdin=manifest(loot.pod))
-    story.show_command(f"kubectl get incidents -n {SHOP}   # again and again: a line for each change")
+    story.show_command(f"kubectl get incidents -n {SHOP}   # a line for each change")
     shown: list[str] = []
     deadline = time.monotonic() + FOLLOW_SECONDS
     while time.monotonic() < deadline and not _all_true(shown):
