@@ -203,16 +203,16 @@ def test_the_sentence_says_what_is_cut_what_is_sealed_and_what_waits() -> None:
     )
     assert concluded(with_step(current, "rotate", counts={"Waiting": 1})).message == (
         "Cut off since 2026-11-21T02:00:00Z (web-1; enforcement proven 2026-11-20T00:00:00Z). "
-        "evidence sealed since 2026-11-21T02:00:00Z (12 of 12 artifacts). "
-        "IdentityContained False: still allowed: get secrets in shop. "
-        "waits for you: approve rotate (1 Change) (firebreak status web-shell -n shop)"
+        "Evidence sealed since 2026-11-21T02:00:00Z (12 of 12 artifacts). "
+        "Rights NOT revoked: still allowed: get secrets in shop. "
+        "Waits for you: approve rotate (1 Change) (firebreak status web-shell -n shop)"
     )
 
 
 def test_a_suspect_node_is_said_and_an_innocent_one_is_not() -> None:
     suspect = Verdict(NODE, "True", "WayToNode", "web-1 on node-1: hostPID")
     assert concluded(claimed(sealed(status(**ALL_DONE)), suspect)).message == (
-        "NodeSuspect True: web-1 on node-1: hostPID"
+        "NODE SUSPECT since 2026-11-21T02:00:00Z (web-1 on node-1: hostPID)"
     )
 
 

@@ -149,26 +149,27 @@ def _count(report: StepReport, state: ChangeState) -> str:
 
 
 def summary(incident: IncidentRef, status: IncidentStatus, needs: list[str]) -> str:
-    """Return the sentence that a person reads first."""
-    parts = [_say(status.condition(kind), positive) for kind, positive in _SENTENCES.items()]
+    """Return the sentences that a person reads first."""
+    parts = [_say(condition) for kind in _SAID if (condition := status.condition(kind))]
     if needs:
-        parts.append(f"waits for you: {'; '.join(needs)} (firebreak status {incident.name} -n {incident.namespace})")
+        parts.append(f"Waits for you: {'; '.join(needs)} (firebreak status {incident.name} -n {incident.namespace})")
     return ". ".join(part for part in parts if part)[:4096]
 
 
-_SENTENCES = {
-    CONTAINED: "Cut off",
-    EVIDENCE: "evidence sealed",
-    IDENTITY: "rights revoked",
-    ROTATED: "secrets rotated",
-    RECOVERED: "workload back",
-    NODE: "",
+# In words: what a condition means when it is True, False, Unknown. Empty: not worth a sentence.
+_SAID = {
+    CONTAINED: ("Cut off", "NOT cut off", "Cut off: UNKNOWN"),
+    EVIDENCE: ("Evidence sealed", "Evidence NOT complete", "Evidence: UNKNOWN"),
+    IDENTITY: ("Rights revoked", "Rights NOT revoked", "Rights: UNKNOWN"),
+    ROTATED: ("Secrets rotated", "Secrets NOT rotated", "Secrets: UNKNOWN"),
+    RECOVERED: ("Workload back", "Workload NOT back", "Workload: UNKNOWN"),
+    NODE: ("NODE SUSPECT", "", "Node: UNKNOWN"),
 }
 
 
-def _say(condition: Condition | None, positive: str) -> str:
-    if condition is None or (condition.type == NODE and condition.status == "False"):
-        return ""
-    if condition.status == "True" and positive:
-        return f"{positive} since {condition.last_transition_time[:19]}Z ({condition.message})"
-    return f"{condition.type} {condition.status}: {condition.message}"
+def _say(condition: Condition) -> str:
+    true, false, unknown = _SAID[condition.type]
+    if condition.status == "True":
+        return f"{true} since {condition.last_transition_time[:19]}Z ({condition.message})"
+    words = false if condition.status == "False" else unknown
+    return f"{words}: {condition.message}" if words else ""
