@@ -183,11 +183,26 @@ def test_a_fresh_pod_under_quarantine_serves_nobody() -> None:
     )
 
 
-@pytest.mark.parametrize("images", [GOOD, {"wbe": "shop/web:1.2"}])
-def test_a_fresh_pod_with_another_image_is_not_the_cure(images: dict[str, str]) -> None:
-    assert judge(facts(pods=(fresh("web-1", BAD_WEB),)), images, back=True) == Verdict(
+def test_a_fresh_pod_with_another_image_is_not_the_cure() -> None:
+    assert judge(facts(pods=(fresh("web-1", BAD_WEB),)), GOOD, back=True) == Verdict(
         "Recovered", "False", "OtherImage", "web-1 does not run the image that was asked for"
     )
+
+
+@pytest.mark.parametrize(
+    ("stuck", "images", "words"),
+    [
+        (facts(pods=(fresh("web-1", BAD_WEB),)), {"wbe": "shop/web:1.2"}, "replace.images of the playbook names no"),
+        (facts(SET, held=(pod("db-0", owner=("StatefulSet", "db")),), pods=(fresh(),)), {}, "StatefulSet db makes no"),
+    ],
+)
+def test_what_only_a_person_can_bring_back_is_said_at_once_and_never_called_back(
+    stuck: Workload, images: dict[str, str], words: str
+) -> None:
+    verdict = judge(stuck, images, back=True)
+    assert verdict is not None
+    assert (verdict.status, verdict.reason) == ("False", "ByHand")
+    assert verdict.message.startswith(words)
 
 
 @pytest.mark.parametrize(

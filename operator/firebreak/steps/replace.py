@@ -16,29 +16,36 @@ REMAKING = ROLLING | {"ReplicaSet"}
 
 def plan(facts: Workload, images: Mapping[str, str]) -> Iterator[Change]:
     """Give the workload its known-good image; without one, its controller has made a fresh pod already."""
-    controller = facts.controller
-    if controller is None or controller["kind"] not in (ROLLING if images else REMAKING):
-        yield _refusal(facts, "no controller that could make a fresh pod owns it; create it anew from its manifest")
+    controller, words = facts.controller, obstacle(facts, images)
+    if controller is None or words:
+        yield _refusal(facts, words)
         return
-    attached = [pod for pod in facts.held if not pod.detached]
-    if attached and controller["kind"] not in {"Deployment", "ReplicaSet"}:
-        words = (
-            f"{controller['kind']} {controller['metadata']['name']} makes no fresh pod while {attached[0].name} is kept"
-        )
-        yield _refusal(facts, f"{words}; close the incident, then delete the pod")
-        return
-    if attached and not images:
-        words = "the whole workload is under quarantine and the playbook names no known-good image"
-        yield _refusal(facts, f"{words}; name it in the playbook's replace.images")
-        return
-    if images and not _named(controller["spec"]["template"], images):
-        words = f"replace.images of the playbook names no container of {controller['metadata']['name']}"
-        yield _refusal(facts, f"{words}; correct the names, or bring the workload back by hand")
-        return
-    for pod in attached:  # a rollout would delete them; detached, they stay
+    for pod in _attached(facts):  # a rollout would delete them; detached, they stay
         yield strip(pod, facts.incident)
     if images and not runs(controller["spec"]["template"], images):
         yield _roll_out(facts, controller, images)
+
+
+def obstacle(facts: Workload, images: Mapping[str, str]) -> str:
+    """Say what keeps the workload from coming back without a person; empty when nothing does."""
+    controller, attached = facts.controller, _attached(facts)
+    if controller is None or controller["kind"] not in (ROLLING if images else REMAKING):
+        return "no controller that could make a fresh pod owns it; create it anew from its manifest"
+    if attached and controller["kind"] not in {"Deployment", "ReplicaSet"}:
+        name = f"{controller['kind']} {controller['metadata']['name']}"
+        return f"{name} makes no fresh pod while {attached[0].name} is kept; close the incident, then delete the pod"
+    if attached and not images:
+        words = "the whole workload is under quarantine and the playbook names no known-good image"
+        return f"{words}; name it in the playbook's replace.images"
+    if images and not _named(controller["spec"]["template"], images):
+        words = f"replace.images of the playbook names no container of {controller['metadata']['name']}"
+        return f"{words}; correct the names, or bring the workload back by hand"
+    return ""
+
+
+def _attached(facts: Workload) -> list[Pod]:
+    """The quarantined pods that their controller still counts as its own."""
+    return [pod for pod in facts.held if not pod.detached]
 
 
 def runs(template: Json, images: Mapping[str, str]) -> bool:
@@ -61,6 +68,8 @@ def judge(facts: Workload, images: Mapping[str, str], *, back: bool) -> Verdict 
     """Say whether the workload is back; None while it is on its way. `back` is its controller's own word."""
     if facts.controller is None:
         return Verdict(RECOVERED, "False", "NoController", "nothing owns the pod that could bring it back")
+    if words := obstacle(facts, images):
+        return Verdict(RECOVERED, "False", "ByHand", words)
     ours = {pod.uid for pod in facts.held}
     fresh = [pod for pod in facts.pods if pod.uid not in ours and not pod.metadata.get("deletionTimestamp")]
     if not back or not fresh or not all(pod.ready for pod in fresh):
