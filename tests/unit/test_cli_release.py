@@ -39,7 +39,13 @@ def labels(fake: FakeApi, name: str = "web") -> dict[str, str]:
 async def test_a_closed_incident_is_released_pods_first_and_the_policy_last(fake: FakeApi, cli: Cli) -> None:
     fake.put(cut_pod())
     fake.put(policy())
-    fake.put(incident(status=closed_status(), **CLOSED))
+    contained = {
+        "type": "Contained",
+        "status": "True",
+        "reason": "Enforced",
+        "lastTransitionTime": "2026-01-05T10:00:01Z",
+    }
+    fake.put(incident(status=closed_status() | {"conditions": [contained], "held": ["web"]}, **CLOSED))
     ran = await cli("release", "shell", "--yes")
     assert ran.code == 0
     assert [line.split() for line in ran.out.splitlines()] == [
@@ -51,11 +57,15 @@ async def test_a_closed_incident_is_released_pods_first_and_the_policy_last(fake
     assert [call.line for call in fake.writes] == [
         "PATCH /api/v1/namespaces/shop/pods/web",
         f"DELETE /apis/networking.k8s.io/v1/namespaces/shop/networkpolicies/{POLICY}",
+        "PATCH /apis/firebreak.dev/v1alpha1/namespaces/shop/incidents/shell/status",
     ]
     assert fake.writes[0].body["metadata"]["uid"] == "uid-web"
     assert fake.writes[1].body == {"preconditions": {"uid": "policy-of-shell"}}
     assert labels(fake) == {"app": "web"}
     assert fake.get("Pod", "shop", "web")["metadata"].get("annotations", {}) == {}
+    status = fake.get("Incident", "shop", "shell")["status"]
+    assert [(c["type"], c["status"], c["reason"]) for c in status["conditions"]] == [("Contained", "False", "Released")]
+    assert (status["message"], status["held"]) == ("NOT cut off: a person lifted the quarantine", [])
 
 
 async def test_releasing_twice_is_harmless(fake: FakeApi, cli: Cli) -> None:

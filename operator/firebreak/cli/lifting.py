@@ -52,7 +52,11 @@ async def revoked(api: Api, incident: Incident) -> release.Revoked:
     """Read what was taken from the incident's accounts, and the bindings as they are."""
     done = {ChangeState.DONE, ChangeState.INTENDED}  # what was begun may have been done
     changes = [c for c in step(incident.status, "revoke").changes.values() if c.state in done]
-    recorded = {c.object: c.before for c in changes if c.before}
+    recorded: dict[str, Json] = {}
+    for change in changes:  # two accounts may have been taken out of one binding
+        if change.before:
+            before = recorded.setdefault(change.object, {**change.before, "subjects": []})
+            before["subjects"] += [s for s in change.before.get("subjects") or [] if s not in before["subjects"]]
     found = await asyncio.gather(*(survey.find(api, release.ref(name)) for name in recorded))
     live = {name: binding for name, binding in zip(recorded, found, strict=True) if binding is not None}
     accounts = {record.account for record in incident.status.pods.values()}

@@ -3,12 +3,14 @@
 import re
 from dataclasses import dataclass
 
+from firebreak.api.incident import ChangeState
 from firebreak.cli.closing import close_incident
 from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.lifting import OURS, give_back, identify, lift, quarantined, revoked
 from firebreak.cli.opening import wait_for
 from firebreak.cli.outcomes import as_json, intended, outcomes, require_done
+from firebreak.cli.recording import record_release
 from firebreak.cli.session import Session
 from firebreak.cli.terminal import words
 from firebreak.engine.execute import Result
@@ -51,6 +53,10 @@ async def release_incident(session: Session, name: str, wish: Wish) -> None:
             await _closed(cluster, incident, wish)
         results = await _carried_out(cluster, ref, incident, wish)
         cut = await _still_cut(cluster, ref) if wish.network else ()
+        if incident and not cut and all(result.state is ChangeState.DONE for result in results):
+            unsaid = await record_release(cluster.api, incident, network=wish.network, rights=wish.rights)
+            if unsaid:
+                session.terminal.tell(words(unsaid))
     value = {"incident": {"namespace": ref.namespace, "name": ref.name, "uid": ref.uid}, "changes": as_json(results)}
     session.terminal.emit(
         value, lambda: outcomes(results) if results else words(f"nothing of {ref} is left to release")
