@@ -71,6 +71,10 @@ class Controller:
             for watch in self._watches.values():
                 watch.cancel()
             self._watches.clear()
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Look at every incident in hand."""
         for uid in list(self._latest):
             self.wake(uid)
 
@@ -115,8 +119,7 @@ class Controller:
         """Look at every open incident again and again, until cancelled."""
         while True:
             await asyncio.sleep(every)
-            for uid in list(self._latest):
-                self.wake(uid)
+            self.wake_all()
 
     async def close(self) -> None:
         """End all jobs. What they did is in the status and the store; the next leader continues."""

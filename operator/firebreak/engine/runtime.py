@@ -113,14 +113,19 @@ class Runtime:
 
     def _led(self, leading: bool) -> None:  # noqa: FBT001 - the Lease's callback
         self.controller.lead(leading)
-        if leading and self.tools.settings.probe:
-            self._keep(self._prove())
+        self._keep(self._prove_if_leading())
 
     async def _enforcement(self) -> None:
         """Keep the record of enforcement fresh in memory."""
         while True:
             with contextlib.suppress(ApiError):
-                self.tools.enforcement = await probe.load(self.tools.api, self.tools.settings.namespace)
+                known = await probe.load(self.tools.api, self.tools.settings.namespace)
+                if known.state is State.PROVEN and self._stale(known):
+                    known = Enforcement(State.UNPROVEN, known.at, f"the proof of {known.at} is too old")
+                    await self._prove_if_leading()
+                if known != self.tools.enforcement:
+                    self.tools.enforcement = known
+                    self.controller.wake_all()
             await asyncio.sleep(REREAD)
 
     async def _probe(self) -> Enforcement:
@@ -133,13 +138,17 @@ class Runtime:
             api, namespace=settings.namespace, image=image, pull_secrets=pull_secrets, timeout=PROBE_TIMEOUT
         )
 
+    async def _prove_if_leading(self) -> None:
+        if self.controller.leading and self.tools.settings.probe:
+            await self._prove()
+
     async def _prove(self) -> None:
         """Prove enforcement once, unless a fresh proof is on record."""
         settings = self.tools.settings
         try:
             known = await probe.load(self.tools.api, settings.namespace)
-            if not _stale(known, self.tools.clock(), settings.proof_hours):
-                return
+            if known.state is State.PROVEN and not self._stale(known):
+                return  # a cluster that was seen not to enforce is tried again at every start
             proof = await self._probe()
             await probe.save(self.tools.api, settings.namespace, proof)
         except ApiError as error:
@@ -147,14 +156,12 @@ class Runtime:
             return
         self.tools.enforcement = proof
         log.info("enforcement probed", state=proof.state, detail=proof.detail)
-        self.controller.lead(self.controller.leading)
+        self.controller.wake_all()
 
-
-def _stale(known: Enforcement, moment: datetime, hours: float) -> bool:
-    """Whether a proof is missing or too old. A cluster that was seen not to enforce is tried again at every start."""
-    if known.state is not State.PROVEN:
-        return True
-    try:
-        return moment - datetime.fromisoformat(known.at) > timedelta(hours=hours)
-    except ValueError:
-        return True
+    def _stale(self, known: Enforcement) -> bool:
+        """Whether a proof is too old to build a claim on."""
+        try:
+            age = self.tools.clock() - datetime.fromisoformat(known.at)
+        except ValueError:
+            return True
+        return age > timedelta(hours=self.tools.settings.proof_hours)
