@@ -36,7 +36,8 @@ def _shown(story: Story, info: ClusterInfo) -> installed.Kubectl:
             return run([*command, *arguments], timeout=KUBECTL_SECONDS)
         story.show_command(" ".join(["kubectl", *map(_short, arguments)]) + _what(stdin))
         output = run([*command, *arguments], stdin=stdin, timeout=KUBECTL_SECONDS)
-        story.show(_brief(output.splitlines()))
+        lines = output.splitlines()
+        story.show(lines[-1:] if arguments[0] == "rollout" else _brief(lines))
         return output
 
     return kubectl
@@ -53,8 +54,8 @@ def _what(stdin: str | None) -> str:
     if stdin is None:
         return ""
     manifest = json.loads(stdin)
-    names = f": {', '.join(sorted(manifest['stringData']))}" if "stringData" in manifest else ""
-    return f"   # {manifest['kind']} {manifest['metadata']['name']}{names}"
+    kept = ", its values not shown" if manifest["kind"] == "Secret" else ""
+    return f"   # {manifest['kind']} {manifest['metadata']['name']}{kept}"
 
 
 def _brief(lines: list[str]) -> list[str]:
