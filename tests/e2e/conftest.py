@@ -16,7 +16,8 @@ from cluster.choose import choose
 from cluster.commands import run
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
-from shop import Shop, address, listener
+from shop import Shop, address
+from shop_objects import CUT, CUT_PLAYBOOK, listener
 
 KUBECTL_SECONDS = 120
 
@@ -84,6 +85,14 @@ def command_and_control(kubectl: Kubectl) -> Iterator[str]:
     with own_namespace(kubectl, "intruder") as name:
         kubectl("apply", "--namespace", name, "--filename", "-", stdin=json.dumps(listener("c2")))
         yield address(kubectl, name, "c2")
+
+
+@pytest.fixture(scope="session")
+def cut_playbook(firebreak: str, kubectl: Kubectl) -> Iterator[str]:
+    """The name of a playbook that cuts and keeps evidence small."""
+    kubectl("apply", "--filename", "-", stdin=json.dumps(CUT_PLAYBOOK))
+    yield CUT
+    kubectl("delete", "playbook", CUT, "--ignore-not-found")
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from typing import Any
 
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
-from shop import IMAGE, Shop, address
+from shop import Shop, address
+from shop_objects import IMAGE
 
 PAUSE = 0.025  # seconds between the starts of two requests
 PATIENCE = 1.0  # seconds after which a request is lost

