@@ -27,7 +27,7 @@ from firebreak.settings import Settings
 log = structlog.get_logger()
 
 PROBE_TIMEOUT = 90.0  # seconds
-REREAD = 30.0  # seconds between looks at the record of enforcement, which `firebreak preflight` may renew
+REREAD = 10.0  # seconds between looks at the record of enforcement: a person who ran `firebreak preflight` waits for it
 
 
 def now() -> datetime:

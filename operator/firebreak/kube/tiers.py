@@ -9,7 +9,7 @@ from firebreak.kube.client import Api
 from firebreak.kube.errors import Forbidden
 from firebreak.model.tiers import AUTHORIZATION, Right, Tier
 
-FRESH = 30.0  # seconds an answer is used again: a tier that was just granted is noticed after that
+FRESH = 10.0  # seconds an answer is used again: a tier that was just granted is noticed after that
 AT_ONCE = 16  # questions under way: a start must not look like a storm to the API server
 
 
