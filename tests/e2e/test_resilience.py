@@ -1,0 +1,179 @@
+"""What breaks under Firebreak on a real cluster, and what it does then: nothing is lost, and nothing is called done.
+
+The last test takes the cluster's enforcement of network policies away for a while.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster import control
+from cluster.provider import ClusterInfo
+from cluster.waiting import wait_until
+from conftest import Kubectl
+from firebreak.evidence.artifact import Artifact
+from firebreak.evidence.bundle import Bundle
+from firebreak.evidence.layout import IncidentIdentity
+from firebreak.evidence.store import EvidenceStore
+from incidents import Place, account, binding, container, place, pod, role, store_options
+
+ROOT = Path(__file__).parents[2]
+MIB = 1024 * 1024
+IDLE = "touch /ready; exec sleep 1000000"
+SLOW = "truncate -s 400M /tmp/big; touch /ready; exec sleep 1000000"
+EARLY = {"pod.json", "describe.txt", "surroundings.json", "volatile/app.txt", "logs/app.current.log"}
+# From the node, for nobody inside a container can send SIGKILL to its first process; and again, for the node's kubelet
+# starts what ended anew. A dot stands for the dashes of the uid, which some cgroup drivers write as underscores.
+KILL = """
+pod=$(echo "$0" | tr - .)
+kill_all() {
+  for p in /proc/[0-9]*; do
+    if grep -q "pod$pod" "$p/cgroup" 2>/dev/null; then kill -9 "${p#/proc/}"; fi
+  done
+}
+kill_all
+{ for again in $(seq 30); do usleep 200000; kill_all; done; } >/dev/null 2>&1 &
+"""
+
+
+@pytest.fixture(scope="module")
+def where(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Place]:
+    with place(cluster, kubectl, "resilience") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def home(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Place:
+    """Firebreak's own namespace."""
+    return Place(cluster, kubectl, firebreak)
+
+
+@pytest.fixture
+def breakable(cluster: ClusterInfo) -> None:
+    """A cluster whose parts can be stopped."""
+    if cluster.provider != "local":
+        pytest.skip("only the local cluster's components can be stopped")
+
+
+def bundle(where: Place, name: str) -> Bundle:
+    """The evidence of an incident that is not sealed yet."""
+    uid = where.get("incident", name)["metadata"]["uid"]
+    store = EvidenceStore.open("s3://firebreak-evidence", store_options(where.cluster))
+    return Bundle.open(store, IncidentIdentity(namespace=where.namespace, name=name, uid=uid, cluster="local"))
+
+
+def in_the_middle(where: Place, name: str) -> dict[str, Artifact]:
+    """Return the receipts when all but the big copy have theirs: it is under way."""
+    evidence = bundle(where, name)
+    found: dict[str, Artifact] = {}
+
+    def early() -> bool:
+        found.update({key.split("/", 2)[2]: value for key, value in asyncio.run(evidence.receipts()).items()})
+        return set(found) >= EARLY
+
+    wait_until(early, timeout=60, otherwise=lambda: f"the capture of {name} has receipts for {set(found)} only")
+    assert set(found) == EARLY, "the copy was quicker than the test: make it bigger"
+    return found
+
+
+def holder(home: Place) -> str:
+    return str(home.get("lease", "firebreak")["spec"]["holderIdentity"])
+
+
+def test_the_next_leader_finishes_a_capture_in_which_the_first_was_killed(where: Place, home: Place) -> None:
+    where.apply(pod("reaper", container(IDLE), hostPID=True), pod("slow", container(SLOW)))
+    where.ready("pod/reaper", "pod/slow")
+    leader = holder(home)
+    uid = home.get("pod", leader)["metadata"]["uid"]
+    where.open("slow", "slow")
+    early = in_the_middle(where, "slow")
+    where.exec("reaper", "sh", "-c", KILL, uid)
+    home.kubectl("delete", "pod", leader, "-n", home.namespace, "--force", "--grace-period=0")
+    where.condition("slow", "EvidencePreserved", "True/Sealed", seconds=120)
+    assert holder(home) != leader
+    evidence = where.evidence("slow")
+    sealed = [artifact.name.split("/", 2)[2] for artifact in evidence.manifest.artifacts]
+    assert sorted(sealed) == sorted([*EARLY, "files/app.tar"])
+    artifacts = evidence.artifacts()
+    assert {name: artifacts[name] for name in EARLY} == early
+    assert artifacts["files/app.tar"].bytes > 400 * MIB
+    assert evidence.verified().ok
+    acts = [json.loads(data)["what"] for key, data in evidence.objects().items() if "/custody/" in key]
+    assert [act.split(" ")[0] for act in acts] == ["began", "resumed", "sealed"]
+    home.ready("deployment/firebreak")
+
+
+def test_while_the_store_is_away_pods_are_contained_and_their_evidence_follows(where: Place, breakable: None) -> None:
+    where.apply(pod("big", container(SLOW)), pod("other", container(IDLE)))
+    where.ready("pod/big", "pod/other")
+    where.open("interrupted", "big")
+    in_the_middle(where, "interrupted")
+    with control.stopped("versitygw"):
+        where.open("meanwhile", "other")
+        where.condition("meanwhile", "Contained", "True/Enforced", seconds=15)
+        words = where.condition("meanwhile", "EvidencePreserved", "False/StoreUnavailable", seconds=60)
+        assert "tried again until it does" in words
+    for name in ("meanwhile", "interrupted"):
+        where.condition(name, "EvidencePreserved", "True/Sealed", seconds=150)
+        assert where.evidence(name).verified().ok
+        where.condition(name, "Ready", "True")
+    assert where.evidence("interrupted").artifacts()["files/app.tar"].bytes > 400 * MIB
+
+
+def test_a_missing_tier_blocks_its_steps_until_it_is_granted_as_the_words_say(where: Place, kubectl: Kubectl) -> None:
+    subject = {"kind": "ServiceAccount", "name": "clerk", "namespace": where.namespace}
+    where.apply(
+        account("clerk"),
+        role("Role", "reader", "configmaps"),
+        binding("RoleBinding", "clerks", "reader", subject),
+        pod("desk", container(IDLE), serviceAccountName="clerk"),
+    )
+    where.ready("pod/desk")
+    kubectl("delete", "clusterrolebinding", "firebreak-eradicate")
+    try:
+        where.open("desk", "desk", playbook="unattended")
+        words = where.condition("desk", "IdentityContained", "False/RightsMissing")
+        where.condition("desk", "Contained", "True/Enforced")
+        where.condition("desk", "Stalled", "True/StepStuck")
+        assert where.status("desk").steps["revoke"].state == "Blocked"
+        assert where.get("rolebinding", "clerks")["subjects"] == [subject]
+        command = re.search(r"kubectl (apply -k manifests/components/tier-eradicate)$", words)
+        assert command is not None, words
+        arguments = command[1].replace("manifests/", f"{ROOT}/manifests/").split()
+        kubectl(*arguments)
+    finally:
+        kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "manifests/components/tier-eradicate"))
+    where.condition("desk", "IdentityContained", "True/Revoked", seconds=90)
+    assert not where.get("rolebinding", "clerks").get("subjects")
+
+
+def test_where_policies_are_not_enforced_nothing_is_called_contained(
+    where: Place, home: Place, breakable: None
+) -> None:
+    where.apply(pod("loose", container(IDLE)))
+    where.ready("pod/loose")
+    try:
+        with control.stopped("enforcer"):
+            code, outcome, words = enforcement(home)
+            assert (code, outcome) == (1, "FAILED")
+            assert "after a deny-all policy was applied this still got through on node1" in words
+            where.open("loose", "loose")
+            words = where.condition("loose", "Contained", "False/NotEnforced")
+            assert "this cluster does not enforce it" in words
+            needs = where.condition("loose", "ActionRequired", "True/WaitingForPerson")
+            assert "cut the pod off by other means" in needs
+    finally:
+        proof = enforcement(home)
+    assert proof[:2] == (0, "ok")
+    where.condition("loose", "Contained", "True/Enforced")
+
+
+def enforcement(home: Place) -> tuple[int, str, str]:
+    """Prove enforcement anew: the exit code of preflight, and what it says of enforcement."""
+    ran = home.firebreak("preflight", "-o", "json")
+    (check,) = (c for c in json.loads(ran.out)["checks"] if c["name"] == "enforcement")
+    return ran.code, check["outcome"], check["detail"]
