@@ -106,6 +106,34 @@ async def test_a_refused_cut_is_said_loudly(fake: FakeApi, store: EvidenceStore)
     assert "manifests/components/tier-contain" in words
 
 
+async def test_a_cut_that_stays_refused_is_no_crash(fake: FakeApi, store: EvidenceStore) -> None:
+    fake.put(web_pod())
+    fake.faults.add(Fault(when=lambda c: c.line == f"POST {POLICIES_PATH}", how=Answer(403), times=2))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "False", "Refused")
+        before = len(fake.calls)
+        firebreak.controller.wake(UID)
+        async with asyncio.timeout(5):
+            await fake.called(lambda c: c.n > before and c.line == f"POST {POLICIES_PATH}")
+        firebreak.controller.wake(UID)
+        await firebreak.condition("shell", "Contained", "True", "Enforced")
+        results = firebreak.controller.tools.metrics.registry
+        crashes = results.get_sample_value("firebreak_step_results_total", {"step": "quarantine", "result": "error"})
+    assert crashes is None
+
+
+async def test_a_pod_that_is_not_there_is_not_called_cut_until_it_is(fake: FakeApi, store: EvidenceStore) -> None:
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        missing = await firebreak.condition("shell", "Contained", "False", "TargetNotFound")
+        fake.put(web_pod())
+        firebreak.controller.wake(UID)
+        there = await firebreak.condition("shell", "Contained", "True", "Enforced")
+    assert "cutAt" not in missing["status"]["timings"]
+    assert there["status"]["timings"]["cutAt"]
+
+
 async def test_an_overloaded_server_is_asked_again_until_it_gives_way(fake: FakeApi, store: EvidenceStore) -> None:
     fake.put(web_pod())
     fake.faults.add(Fault(when=lambda c: c.line == f"PATCH {POD_PATH}", how=Answer(429, retry_after=0), times=3))

@@ -140,20 +140,23 @@ async def _cut_all(case: Case, target: Target) -> Cut:
     if target.pod:
         return await cut(case.tools, case.incident)
     pods = await _pods(case, target)
-    await _send_all(case.tools.api, quarantine.plan(Network(case.id, pods), detach=False))
-    return Cut(pods, case.journal.now(), time.monotonic())
+    results = await _send_all(case.tools.api, quarantine.plan(Network(case.id, pods), detach=False))
+    failed = {r.change.target for r in results if r.state is ChangeState.FAILED}
+    open_ = any(target.kind == "NetworkPolicy" for target in failed)  # without the policy no label cuts
+    return Cut(tuple(p for p in pods if not open_ and p.ref not in failed), case.journal.now(), time.monotonic())
 
 
 def record_cut(case: Case, first: Cut) -> None:
-    """Put the first cut on record, in memory; the next write carries it."""
-    if case.seen is not None:
+    """Put the first cut on record, in memory; the next write carries it. Nobody there: nothing was cut yet."""
+    was = step(case.status, NAME)
+    if case.seen is not None and first.pods and not was.attempts:
         case.tools.metrics.contain_seconds.observe(first.ended - case.seen)
     changes = [quarantine.deny_all(case.id), *(quarantine.label(case.id, pod.ref) for pod in first.pods)]
     case.journal.note(
         lambda s: pin(s, first.pods),
-        lambda s: with_step(s, NAME, state=StepState.RUNNING, started_at=first.at, attempts=1),
+        lambda s: with_step(s, NAME, state=StepState.RUNNING, started_at=was.started_at or first.at, attempts=1),
         lambda s: with_changes(s, NAME, {c.id: report(c, ChangeState.DONE) for c in changes}),
-        lambda s: _timed(s, cut_at=first.at),
+        lambda s: _timed(s, cut_at=first.at) if first.pods else s,
     )
 
 

@@ -206,10 +206,13 @@ class Controller:
         if self.leading or not self._uncut(incident):
             return None
         fresh = read(await self.tools.api.get(incident.ref))
-        if self._uncut(fresh):
+        if not self._uncut(fresh):
+            return None
+        try:
             await containment.follow(self.tools, fresh)
-            return 5.0  # until the leader has it on record
-        return None
+        except (Forbidden, Invalid) as error:
+            log.warning("the cut was refused", incident=str(fresh.id), error=str(error))
+        return 5.0  # until the leader has it on record
 
     async def _case(self, uid: str, raw: Json) -> Case:
         """Return the case, opened from what the API server has: never from memory, never from an old event."""
@@ -245,9 +248,15 @@ class Controller:
                 )
             )
 
-    async def _quarantine(self, case: Case) -> None:
+    async def _quarantine(self, case: Case) -> float | None:
         self._watch_later(case)
-        await containment.contain(case, lambda: self._wake_others(Key(case.id.uid, "quarantine")))
+        try:
+            await containment.contain(case, lambda: self._wake_others(Key(case.id.uid, "quarantine")))
+        except (Forbidden, Invalid) as error:
+            if case.status.timings.cut_at:
+                raise
+            return await containment.refused(case, error)
+        return None
 
     async def _close(self, case: Case) -> None:
         """The last word. The quarantine stays until somebody with the right to lifts it."""
