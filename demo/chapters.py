@@ -89,6 +89,7 @@ def _proof(story: Story, opened: Shop, loot: Loot, answer: Response) -> None:
 def _status(story: Story) -> None:
     story.chapter("7. What Firebreak says itself")
     story.run_in_terminal(f"firebreak status {NAME} -n {SHOP}")
+    checks.record(story, response.read(story))
 
 
 def _evidence(story: Story, s3: S3, loot: Loot, answer: Response) -> None:

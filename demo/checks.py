@@ -69,6 +69,13 @@ def workload(story: Story, loot: Loot) -> None:
     )
 
 
+def record(story: Story, response: Response) -> None:
+    """The record says the same as the world."""
+    wanted = ("Contained", "EvidencePreserved", "IdentityContained", "SecretsRotated", "Recovered")
+    other = [f"{kind} {response.condition(kind) or 'missing'}" for kind in wanted if response.condition(kind) != "True"]
+    story.claim("its five conditions say the same", not other, ", ".join(other))
+
+
 def _knock(pod: str, address: str) -> str:
     """The command that tries to connect to the attacker's server from a pod, and says how that went."""
     script = f"nc -w 2 {address} 4444 </dev/null && echo connected || echo no answer"

@@ -72,4 +72,9 @@ def _all_true(shown: list[str]) -> bool:
 def finish(story: Story) -> Response:
     """Wait, as a script would, until everything that may be done is done."""
     story.run(f"kubectl wait incident/{NAME} -n {SHOP} --for=condition=Ready --timeout=120s")
+    return read(story)
+
+
+def read(story: Story) -> Response:
+    """The incident as it is now."""
     return Response(objects(story, f"kubectl get incident {NAME} -n {SHOP}"))
