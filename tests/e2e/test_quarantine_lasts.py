@@ -131,19 +131,26 @@ def test_applying_the_same_incident_again_changes_nothing(shop: Shop, canary: Sh
     assert world() == before
 
 
-def test_a_namespace_ends_in_spite_of_an_active_incident(
+def test_a_namespace_ends_in_spite_of_active_incidents(
     firebreak: str, shop: Shop, canary: Shop, kubectl: Kubectl
 ) -> None:
+    """Also of one that comes when nothing can be created there any more: its policy is refused."""
     shop.open()
     victim, _ = shop.pods()
     shop.raise_incident("web-shell", {"pod": victim})
     shop.raise_incident("everywhere", {"serviceAccount": "web"})
     shop.await_condition("web-shell", "Contained")
     shop.await_condition("everywhere", "Contained")
-    names = [shop.namespace, shop.uid("web-shell"), shop.uid("everywhere")]
-    begun = datetime.now(UTC)
-    kubectl("delete", "namespace", shop.namespace, "--timeout=60s")
+    shop.apply(idle("stubborn", terminationGracePeriodSeconds=8))  # keeps the namespace from ending at once
+    shop.run("wait", "--for=condition=Ready", "pod/stubborn", "--timeout=60s")
+    shop.raise_incident("late", {"pod": "stubborn"}, mode="Plan")
+    names = [shop.namespace, *(shop.uid(name) for name in ("web-shell", "everywhere", "late"))]
 
+    begun = datetime.now(UTC)
+    kubectl("delete", "namespace", shop.namespace, "--wait=false")
+    shop.run("patch", "incident", "late", "--type=merge", "--patch", '{"spec": {"mode": "Respond"}}')
+    assert "is being terminated" in shop.await_reason("late", "Contained", "Refused", seconds=8)["message"]
+    kubectl("wait", "--for=delete", f"namespace/{shop.namespace}", "--timeout=60s")
     gone = datetime.now(UTC)
     resynced(canary)
     lines = log_lines(kubectl, firebreak, names, since=begun)
@@ -159,14 +166,25 @@ def log_lines(kubectl: Kubectl, namespace: str, words: list[str], *, since: date
     return [json.loads(line) for line in text.splitlines() if any(word in line for word in words)]
 
 
+def leader(kubectl: Kubectl, namespace: str) -> str:
+    """The pod that holds the Lease; waited for while the Lease names one that is gone."""
+
+    def holder() -> str:
+        name = kubectl(
+            "get", "lease/firebreak", "--namespace", namespace, "--output", "jsonpath={.spec.holderIdentity}"
+        )
+        return name if f"pod/{name}" in kubectl("get", "pods", "--namespace", namespace, "--output", "name") else ""
+
+    wait_until(holder, timeout=40, otherwise="no living pod took the Lease")
+    return holder()
+
+
 def test_a_follower_contains_while_there_is_no_leader(firebreak: str, shop: Shop, kubectl: Kubectl) -> None:
     shop.open()
     victim, sibling = shop.pods()
-    leader = kubectl(
-        "get", "lease", "firebreak", "--namespace", firebreak, "--output", "jsonpath={.spec.holderIdentity}"
-    )
+    lead = leader(kubectl, firebreak)
     begun = datetime.now(UTC)
-    kubectl("delete", "pod", leader, "--namespace", firebreak, "--grace-period=0", "--force", "--wait=false")
+    kubectl("delete", "pod", lead, "--namespace", firebreak, "--grace-period=0", "--force", "--wait=false")
     shop.raise_incident("web-shell", {"pod": victim}, playbook=CUT)
 
     uid = shop.uid("web-shell")
