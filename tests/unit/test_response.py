@@ -9,7 +9,18 @@ import pytest
 from fake_api import Call, FakeApi, Obj, running_fake
 from firebreak.evidence.store import EvidenceStore
 from harness import replica
-from world import BINDING_PATH, KEY, OLD_PASSWORD, POD_PATH, POLICIES_PATH, SECRET_PATH, UID, incident, shop
+from world import (
+    BINDING_PATH,
+    KEY,
+    OLD_PASSWORD,
+    POD_PATH,
+    POLICIES_PATH,
+    SECRET_PATH,
+    UID,
+    incident,
+    playbook,
+    shop,
+)
 
 LAST_WRITE = 26  # a whole response makes about as many; beyond the last one nobody dies, and nothing changes
 STATUS = "/apis/firebreak.dev/v1alpha1/namespaces/shop/incidents/shell/status"
@@ -43,7 +54,9 @@ async def test_what_overwrites_is_on_record_before_it_is_sent(fake: FakeApi, sto
     async with replica(fake, store) as firebreak:
         fake.put(incident(playbook="unattended"))
         await firebreak.until("shell", responded)
-    written = [call.n for call in fake.calls if intent_of("patch RoleBinding shop/web-reader (shop/web)", "revoke")(call)]
+    written = [
+        call.n for call in fake.calls if intent_of("patch RoleBinding shop/web-reader (shop/web)", "revoke")(call)
+    ]
     (sent,) = indices(fake, f"PATCH {BINDING_PATH}")
     assert written[0] < sent
     kept = fake.get("RoleBinding", "shop", "web-reader")["subjects"]
@@ -67,7 +80,10 @@ async def test_what_is_risky_waits_and_nothing_is_sent(fake: FakeApi, store: Evi
     assert indices(fake, f"PATCH {BINDING_PATH}") == []
     assert indices(fake, f"PATCH {SECRET_PATH}") == []
     assert "revoke" in fake.get("Incident", "shop", "shell")["status"]["waitingFor"]
-    assert found["status"]["steps"]["revoke"]["changes"]["patch RoleBinding shop/web-reader (shop/web)"]["state"] == "Waiting"
+    assert (
+        found["status"]["steps"]["revoke"]["changes"]["patch RoleBinding shop/web-reader (shop/web)"]["state"]
+        == "Waiting"
+    )
 
 
 async def test_no_secret_is_touched_before_the_seal(fake: FakeApi, store: EvidenceStore) -> None:
@@ -227,3 +243,40 @@ async def test_calls_of_a_whole_response_are_few(fake: FakeApi, store: EvidenceS
     assert len(indices(fake, f"PATCH {POD_PATH}")) == 2
     assert len([call for call in fake.writes if call.line == f"POST {POLICIES_PATH}"]) == 1
     assert len([call for call in fake.writes if call.path == STATUS]) <= 16
+
+
+async def test_naming_another_playbook_lets_what_waited_go_on(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "SecretsRotated", "False", "AwaitingApproval")
+        fake.update("Incident", "shop", "shell", {"spec": {"playbook": "unattended"}})
+        await firebreak.condition("shell", "SecretsRotated", "True")
+        await firebreak.condition("shell", "IdentityContained", "True")
+    assert fake.get("Incident", "shop", "shell")["status"]["playbook"]["name"] == "unattended"
+
+
+async def test_a_playbook_that_appears_later_is_taken(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="late"))
+        await firebreak.condition("shell", "Stalled", "True")
+        fake.put(playbook("late"))
+        firebreak.controller.wake(UID)
+        await firebreak.condition("shell", "IdentityContained", "True")
+        await firebreak.condition("shell", "Stalled", "False")
+
+
+async def test_writing_the_status_asks_nothing_again(fake: FakeApi, store: EvidenceStore) -> None:
+    """Our own status writes come back as events: they must not make a settled incident look at the world again."""
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.until("shell", responded)
+        before = len(fake.calls)
+        fake.update("Incident", "shop", "shell", {"status": {"message": "written"}})
+        marker = incident("marker", "77777777-2222-3333-4444-555555555555", mode="Plan")
+        marker["metadata"]["namespace"] = "elsewhere"
+        fake.put(marker)
+        await firebreak.until("marker", lambda s: s.get("phase") == "Planned", namespace="elsewhere")
+    assert [call.line for call in fake.calls[before:] if call.namespace == "shop" and call.verb != "watch"] == []

@@ -58,8 +58,9 @@ class Controller:
             self._forget(uid)
             return
         self._seen.setdefault(uid, (stamp(self.tools.clock()), time.monotonic()))
-        self._latest[uid] = raw
-        self.wake(uid)
+        before, self._latest[uid] = self._latest.get(uid), raw
+        if before is None or _generation(before) != _generation(raw):
+            self.wake(uid)  # else only the status moved, and that was us
 
     def lead(self, leading: bool) -> None:  # noqa: FBT001 - the Lease's callback
         """Begin or stop to do what must happen once."""
@@ -190,6 +191,7 @@ class Controller:
                 return await containment.refused(await self._case(key.uid, raw), error)
             containment.record_cut(await self._case(key.uid, raw), cut)
         case = await self._case(key.uid, raw)
+        await self._keep_playbook(case)
         if key.step not in {*self._due(key.uid, raw), OPEN}:
             return None  # settled meanwhile
         return await self._handlers[key.step](case)
@@ -223,13 +225,21 @@ class Controller:
             playbook, snapshot, problem = await self._playbook(incident)
             journal = Journal(self.tools.api, incident, playbook, self.tools.clock, self.tools.notices)
             journal.problem = problem
+            if snapshot:
+                journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
             seen, moment = self._seen.get(uid) or (journal.now(), None)
             if not incident.status.timings.seen_at:
                 journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": seen})}))
-            if snapshot:
-                journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
             case = self._cases[uid] = Case(self.tools, journal, moment)
             return case
+
+    async def _keep_playbook(self, case: Case) -> None:
+        """Take another playbook when people name another, and look again for one that could not be used."""
+        taken = case.status.playbook
+        if case.journal.problem or (taken and taken.name != case.incident.spec.playbook):
+            case.journal.playbook, snapshot, case.journal.problem = await self._playbook(case.incident)
+            if snapshot:
+                case.journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
 
     async def _playbook(self, incident: Incident) -> tuple[PlaybookSpec, PlaybookSnapshot | None, str]:
         """The snapshot of the start, unless people named another playbook since."""
@@ -271,6 +281,10 @@ class Controller:
     async def _open(self, case: Case) -> None:
         """Modes that cut nothing say so."""
         await case.journal.write(case.claim(containment.not_requested(case)))
+
+
+def _generation(raw: Json) -> int:
+    return int(raw["metadata"].get("generation", 0))
 
 
 def _stage_handler(each: Stage) -> Handler:
