@@ -8,6 +8,8 @@ import pytest
 
 from fake_api import Call, FakeApi, Obj, running_fake
 from firebreak.evidence.store import EvidenceStore
+from firebreak.kube import survey
+from firebreak.model.pod import Pod
 from harness import replica
 from world import (
     BINDING_PATH,
@@ -279,4 +281,36 @@ async def test_writing_the_status_asks_nothing_again(fake: FakeApi, store: Evide
         marker["metadata"]["namespace"] = "elsewhere"
         fake.put(marker)
         await firebreak.until("marker", lambda s: s.get("phase") == "Planned", namespace="elsewhere")
-    assert [call.line for call in fake.calls[before:] if call.namespace == "shop" and call.verb != "watch"] == []
+    asked = [call for call in fake.calls[before:] if call.namespace == "shop" and call.verb != "watch"]
+    assert [call.line for call in asked if call.resource != "events"] == []
+
+
+async def test_a_forged_owner_reference_reaches_no_other_object(fake: FakeApi, store: EvidenceStore) -> None:
+    """The API server does not check an ownerReference's name: it is anybody's text, and no path."""
+    shop(fake)
+    fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bank"}})
+    fake.put({**fake.get("Secret", "shop", "db"), "metadata": {"name": "victim", "namespace": "bank"}})
+    for name in ("../../../../../../api/v1/namespaces/bank/secrets/victim", "web-5d", "..", ""):
+        owner = {"apiVersion": "x/v1", "kind": "ReplicaSet", "name": name, "uid": "forged", "controller": True}
+        fake.update("Pod", "shop", "web-1", {"metadata": {"ownerReferences": [owner]}})
+        async with replica(fake, store) as firebreak:
+            pod = Pod(fake.get("Pod", "shop", "web-1"))
+            found = await survey.surroundings(firebreak.tools.api, pod)
+        assert found["owners"] == []
+    assert not [call for call in fake.calls if call.namespace == "bank"]
+
+
+async def test_a_binding_with_a_name_full_of_signs_is_revoked_like_any_other(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    """RBAC allows names that mean something in a URL."""
+    shop(fake)
+    binding = fake.get("RoleBinding", "shop", "web-reader")
+    for name in ("plain?dryRun=All", "gone#x", "a:b 100%"):
+        fake.put({**binding, "metadata": {"name": name, "namespace": "shop"}})
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.condition("shell", "IdentityContained", "True")
+    assert {b["metadata"]["name"]: b["subjects"] for b in fake.list("RoleBinding")} == {
+        name: [{"kind": "User", "name": "alice"}] for name in ("plain?dryRun=All", "gone#x", "a:b 100%", "web-reader")
+    }

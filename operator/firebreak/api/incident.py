@@ -256,6 +256,9 @@ class PodRecord(Reported):
     name: str = Field(description="The pod's name.", max_length=253)
     node: str = Field(default="", description="The node it runs on.", max_length=253)
     owner: str = Field(default="", description="Its controller, kind and name.", max_length=320)
+    owner_uid: str = Field(
+        default="", alias="ownerUID", max_length=64, description="Its controller's uid: a name alone may be forged."
+    )
     account: str = Field(default="", description="The service account it runs as.", max_length=253)
     containers: dict[str, str] = Field(
         default={},

@@ -88,6 +88,7 @@ def _pinned(pod: Pod) -> PodRecord:
         name=pod.name,
         node=pod.node,
         owner=f"{owner.get('kind')}/{owner.get('name')}"[:320] if owner else "",
+        owner_uid=str(owner.get("uid", ""))[:64],
         account=pod.account,
         containers=pod.container_ids,
     )

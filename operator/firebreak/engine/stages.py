@@ -153,7 +153,7 @@ class ReplaceWorkload:
     condition = RECOVERED
 
     async def _facts(self, case: Case) -> tuple[Workload, ...]:
-        owners = {uid: record.owner for uid, record in case.status.pods.items()}
+        owners = {uid: (record.owner, record.owner_uid) for uid, record in case.status.pods.items()}
         return await survey.workloads(case.tools.api, case.id, await held(case), owners)
 
     async def plan(self, case: Case) -> tuple[Change, ...]:

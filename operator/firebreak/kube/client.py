@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio import config as kube_config
@@ -23,6 +24,7 @@ from tenacity import (
     stop_after_delay,
     wait_random_exponential,
 )
+from yarl import URL
 
 from firebreak.api.base import Json
 from firebreak.kube.errors import Forbidden, Unavailable, error_from
@@ -109,6 +111,11 @@ class Api:
             token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         return {"Authorization": token} if token else {}
 
+    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
+        """Paths come quoted already; normalizing them again would let a hostile name climb out of its segment."""
+        query = f"?{urlencode(params)}" if params else ""
+        return URL(f"{self.base}{path}{query}", encoded=True)
+
     async def _reload(self) -> None:
         self._configuration = await load_configuration(self.kubeconfig, self.context)
         self._read_at = time.monotonic()
@@ -157,9 +164,8 @@ class Api:
         try:
             async with self.session.request(
                 method,
-                self.base + path,
+                self._url(path, params),
                 data=json.dumps(body).encode() if body is not None else None,
-                params=params,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=self.limits.timeout),
             ) as response:
@@ -233,8 +239,7 @@ class Api:
         }
         try:
             async with self.session.get(
-                self.base + path,
-                params=params,
+                self._url(path, params),
                 headers=await self.headers(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_read=None),
                 read_bufsize=TOO_LONG_LINE,

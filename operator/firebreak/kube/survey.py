@@ -16,6 +16,7 @@ from firebreak.steps.revoke import names
 
 TOKEN_TYPE = "type=kubernetes.io/service-account-token"  # noqa: S105 - a field selector
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+CONTROLLERS = frozenset({*WORKLOADS, "ReplicaSet", "Job", "CronJob"})
 
 # Objects of other policy engines that may allow what a NetworkPolicy denies, by API group.
 FOREIGN: Mapping[str, tuple[str, ...]] = {
@@ -202,17 +203,17 @@ def _add_readable(
 
 
 async def workloads(
-    api: Api, incident: IncidentRef, pods: tuple[Pod, ...], owners: Mapping[str, str]
+    api: Api, incident: IncidentRef, pods: tuple[Pod, ...], owners: Mapping[str, tuple[str, str]]
 ) -> tuple[Workload, ...]:
-    """Read the top controllers of the pods. `owners`: by pod uid, the controller at first sight, as `Kind/name`."""
-    tops: dict[str, Json | None] = {}
-    for owner in set(owners.values()) - {""}:
+    """Read the top controllers of the pods. `owners`: by pod uid, the controller at first sight: (`Kind/name`, uid)."""
+    tops: dict[tuple[str, str], Json | None] = {}
+    for owner, uid in set(owners.values()):
         kind, _, name = owner.partition("/")
-        tops[owner] = await _top(api, kind, name, incident.namespace)
+        tops[owner, uid] = await _top(api, {"kind": kind, "name": name, "uid": uid}, incident.namespace)
     controllers = {top["metadata"]["uid"]: top for top in tops.values() if top}
     held: dict[str | None, list[Pod]] = {}
     for pod in pods:
-        top = tops.get(owners.get(pod.uid, ""))
+        top = tops.get(owners.get(pod.uid, ("", "")))
         held.setdefault(top["metadata"]["uid"] if top else None, []).append(pod)
     found = []
     for uid, controller in sorted(controllers.items()):
@@ -223,16 +224,23 @@ async def workloads(
     return tuple(found)
 
 
-async def _top(api: Api, kind: str, name: str, namespace: str) -> Json | None:
+async def _top(api: Api, reference: Json, namespace: str) -> Json | None:
     """Follow the owners upwards to the controller that people know."""
-    if kind not in {"ReplicaSet", *WORKLOADS, "Job"}:
-        return None
-    found = await find(api, Ref(kind, name, namespace))
+    found = await _owner(api, reference, namespace)
     if found is None:
         return None
-    above = _controller(found)
-    parent = await _top(api, above.get("kind", ""), above.get("name", ""), namespace) if above else None
-    return parent or {"kind": kind, **found}
+    return await _top(api, _controller(found), namespace) or found
+
+
+async def _owner(api: Api, reference: Json, namespace: str) -> Json | None:
+    """Read the controller that an ownerReference names: that very object, or nothing. A reference may be forged."""
+    kind, name = str(reference.get("kind", "")), str(reference.get("name", ""))
+    if kind not in CONTROLLERS or name in {"", ".", ".."}:
+        return None
+    found = await find(api, Ref(kind, name, namespace))
+    if found is None or found["metadata"].get("uid") != reference.get("uid"):
+        return None
+    return {**found, "kind": kind}
 
 
 async def ask(api: Api, question: Json) -> tuple[bool, str]:
@@ -278,11 +286,8 @@ async def _nothing() -> None:
 async def _owners(api: Api, pod: Pod) -> list[Json]:
     chain: list[Json] = []
     above = pod.controller
-    while above and above.get("kind") in {"ReplicaSet", *WORKLOADS, "Job", "CronJob"}:
-        found = await find(api, Ref(above["kind"], above["name"], pod.namespace))
-        if found is None:
-            break
-        chain.append({"kind": above["kind"], **found})
+    while above and (found := await _owner(api, above, pod.namespace)):
+        chain.append(found)
         above = _controller(found)
     return chain
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 
 from firebreak.api import API_VERSION
 from firebreak.api.base import Json
@@ -53,8 +54,8 @@ class Ref:
 
     @property
     def path(self) -> str:
-        """The object's path on the API server."""
-        return f"{collection(self.kind, self.namespace)}/{self.name}"
+        """The object's path on the API server, safe whatever the name is: some names are other people's text."""
+        return f"{collection(self.kind, self.namespace)}/{_segment(self.name)}"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
@@ -64,7 +65,15 @@ def collection(kind: str, namespace: str | None = None) -> str:
     """Return the path of a kind's collection; without a namespace, over all of them."""
     api_version, plural, namespaced = KINDS[kind]
     root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-    return f"{root}/namespaces/{namespace}/{plural}" if namespaced and namespace else f"{root}/{plural}"
+    return f"{root}/namespaces/{_segment(namespace)}/{plural}" if namespaced and namespace else f"{root}/{plural}"
+
+
+def _segment(name: str) -> str:
+    """Return a name as one segment of a path. Raises ValueError for what would climb, or be no name at all."""
+    if name in {"", ".", ".."}:
+        message = f"{name!r} cannot be the name of an object"
+        raise ValueError(message)
+    return quote(name, safe="")
 
 
 class Verb(StrEnum):
