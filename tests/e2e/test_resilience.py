@@ -21,6 +21,8 @@ from firebreak.evidence.layout import IncidentIdentity
 from firebreak.evidence.store import EvidenceStore
 from incidents import Place, account, binding, container, place, pod, role, store_options
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 IDLE = "touch /ready; exec sleep 1000000"
@@ -81,7 +83,15 @@ def in_the_middle(where: Place, name: str) -> dict[str, Artifact]:
 
 
 def holder(home: Place) -> str:
-    return str(home.get("lease", "firebreak")["spec"]["holderIdentity"])
+    """The pod that leads; just after an installation the Lease may still name one that is on its way out."""
+
+    def leading() -> set[str]:
+        pods = home.get("pods", "--selector", "app.kubernetes.io/name=firebreak")["items"]
+        staying = {each["metadata"]["name"] for each in pods if "deletionTimestamp" not in each["metadata"]}
+        return staying & {home.get("lease", "firebreak")["spec"]["holderIdentity"]}
+
+    wait_until(leading, timeout=60, otherwise="no replica of Firebreak leads")
+    return leading().pop()
 
 
 def test_the_next_leader_finishes_a_capture_in_which_the_first_was_killed(where: Place, home: Place) -> None:
@@ -158,8 +168,8 @@ def test_where_policies_are_not_enforced_nothing_is_called_contained(
     where.ready("pod/loose")
     try:
         with control.stopped("enforcer"):
-            code, outcome, words = enforcement(home)
-            assert (code, outcome) == (1, "FAILED")
+            outcome, words = enforcement(home)
+            assert outcome == "FAILED"
             assert "after a deny-all policy was applied this still got through on node1" in words
             where.open("loose", "loose")
             words = where.condition("loose", "Contained", "False/NotEnforced")
@@ -168,12 +178,12 @@ def test_where_policies_are_not_enforced_nothing_is_called_contained(
             assert "cut the pod off by other means" in needs
     finally:
         proof = enforcement(home)
-    assert proof[:2] == (0, "ok")
+    assert proof[0] == "ok"
     where.condition("loose", "Contained", "True/Enforced")
 
 
-def enforcement(home: Place) -> tuple[int, str, str]:
-    """Prove enforcement anew: the exit code of preflight, and what it says of enforcement."""
+def enforcement(home: Place) -> tuple[str, str]:
+    """Prove enforcement anew: what preflight says of it."""
     ran = home.firebreak("preflight", "-o", "json")
     (check,) = (c for c in json.loads(ran.out)["checks"] if c["name"] == "enforcement")
-    return ran.code, check["outcome"], check["detail"]
+    return check["outcome"], check["detail"]
