@@ -41,6 +41,30 @@ def test_no_right_grants_access_or_creates_bindings_or_tokens() -> None:
                 assert not {"create", "update", "delete"} & set(right.verbs)
 
 
+def holders(verb: str) -> set[str]:
+    return {right.resource for tier in TIERS for right in rights_of(tier) if verb in right.verbs}
+
+
+def test_only_what_is_followed_is_watched_and_only_the_lease_is_replaced_whole() -> None:
+    assert holders("watch") == {"incidents", "pods"}
+    assert holders("update") == {"leases"}
+
+
+def test_other_engines_policies_are_listed_and_nothing_else() -> None:
+    engines = {"policy.networking.k8s.io", "cilium.io", "crd.projectcalico.org"}
+    assert {right.verbs for right in CONTAIN.everywhere if right.group in engines} == {("list",)}
+
+
+def test_roles_are_read_one_by_one_and_bindings_are_searched() -> None:
+    rbac = {right.resource: right.verbs for right in PRESERVE.everywhere if right.group == "rbac.authorization.k8s.io"}
+    assert rbac == {
+        "roles": ("get",),
+        "clusterroles": ("get",),
+        "rolebindings": ("list",),
+        "clusterrolebindings": ("list",),
+    }
+
+
 def test_no_right_stands_twice_in_a_tier() -> None:
     for tier in TIERS:
         for rights in (tier.everywhere, tier.own):

@@ -86,31 +86,31 @@ CONTAIN = Tier(
     "contain",
     everywhere=(
         Right(GROUP, "incidents", WATCH),
-        Right(GROUP, "incidents/status", ("get", "patch")),
-        Right(GROUP, "playbooks", WATCH),
+        Right(GROUP, "incidents/status", ("patch",)),
+        Right(GROUP, "playbooks", ("get",)),
         Right(CORE, "pods", (*WATCH, "patch")),
-        Right(NETWORK, "networkpolicies", (*WATCH, "create", "patch")),
-        Right(CORE, "services", READ),
-        Right(CORE, "namespaces", READ),
+        Right(NETWORK, "networkpolicies", (*READ, "create", "patch")),
+        Right(CORE, "services", ("list",)),
+        Right(CORE, "namespaces", ("get",)),
         Right(CORE, "nodes", ("get",)),
         Right(CORE, "serviceaccounts", ("get",)),
         *_each(APPS, ("deployments", "replicasets", "statefulsets", "daemonsets"), READ),
-        Right(BATCH, "jobs", READ),
-        Right(CORE, "events", ("create", "patch")),
+        Right(BATCH, "jobs", ("get",)),
+        Right(CORE, "events", ("create",)),
         Right(AUTHORIZATION, "selfsubjectaccessreviews", ("create",)),
         # Other policy engines, where they are installed: what they allow is named, never changed.
         *_each(
             "policy.networking.k8s.io",
             ("adminnetworkpolicies", "baselineadminnetworkpolicies", "clusternetworkpolicies"),
-            READ,
+            ("list",),
         ),
-        *_each("cilium.io", ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"), READ),
-        *_each("crd.projectcalico.org", ("networkpolicies", "globalnetworkpolicies"), READ),
+        *_each("cilium.io", ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"), ("list",)),
+        *_each("crd.projectcalico.org", ("networkpolicies", "globalnetworkpolicies"), ("list",)),
     ),
     own=(
-        Right(COORDINATION, "leases", ("get", "create", "update", "patch")),
+        Right(COORDINATION, "leases", ("get", "create", "update")),
         Right(CORE, "configmaps", ("create",)),  # RBAC cannot confine a create by name
-        Right(CORE, "configmaps", ("get", "update", "patch"), name=ENFORCEMENT),
+        Right(CORE, "configmaps", ("get", "patch"), name=ENFORCEMENT),
         # The probe of NetworkPolicies: two pods and one policy, removed again.
         Right(CORE, "pods", ("create", "delete")),
         Right(CORE, "pods/log", ("get",)),
@@ -118,7 +118,8 @@ CONTAIN = Tier(
     ),
 )
 
-BINDINGS = ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
+ROLES = ("roles", "clusterroles")
+BINDINGS = ("rolebindings", "clusterrolebindings")
 
 PRESERVE = Tier(
     "preserve",
@@ -127,16 +128,17 @@ PRESERVE = Tier(
         Right(CORE, "pods/log", ("get",)),
         Right(CORE, "events", ("list",)),
         Right(BATCH, "cronjobs", ("get",)),  # the end of a job's owner chain
-        *_each(RBAC, BINDINGS, READ),
+        *_each(RBAC, ROLES, ("get",)),
+        *_each(RBAC, BINDINGS, ("list",)),
     ),
 )
 
 ERADICATE = Tier(
     "eradicate",
     everywhere=(
-        *_each(RBAC, ("rolebindings", "clusterrolebindings"), (*READ, "patch")),
+        *_each(RBAC, BINDINGS, (*READ, "patch")),
         # To take a subject out of a binding the API server wants the role's own rights, or `bind` on it.
-        *_each(RBAC, ("roles", "clusterroles"), (*READ, "bind")),
+        *_each(RBAC, ROLES, ("get", "bind")),
         Right(AUTHORIZATION, "subjectaccessreviews", ("create",)),
         Right(CORE, "secrets", ("get", "list", "patch", "delete")),
         *_each(APPS, ("deployments", "statefulsets", "daemonsets"), ("patch",)),
