@@ -11,6 +11,7 @@ import yaml
 from firebreak import __version__
 from firebreak.api.incident import IncidentSpec
 from firebreak.api.playbook import STANDARD, PlaybookSpec
+from firebreak.kube.probe_objects import CUT, FREE, Run
 from firebreak.model.tiers import TIERS, Right, Tier
 
 ROOT = Path(__file__).parents[2] / "manifests"
@@ -128,6 +129,37 @@ def test_two_replicas_prefer_different_nodes_and_one_always_stays() -> None:
     assert budget["spec"]["minAvailable"] == 1
     for selector in (deployment["spec"]["selector"], budget["spec"]["selector"], term["labelSelector"]):
         assert selector["matchLabels"].items() <= labels.items()
+
+
+def test_only_namespaces_labelled_for_metrics_reach_the_operators_port() -> None:
+    policy = documents(BASE / "networkpolicy.yaml")[0]
+    labels = documents(BASE / "deployment.yaml")[0]["spec"]["template"]["metadata"]["labels"]
+    port = pod_spec()["containers"][0]["ports"][0]["containerPort"]
+    assert policy["spec"] == {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "firebreak"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {
+                "from": [{"namespaceSelector": {"matchLabels": {"firebreak.dev/metrics": "true"}}}],
+                "ports": [{"protocol": "TCP", "port": port}],
+            }
+        ],
+    }
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_no_policy_of_ours_selects_the_probes_pods() -> None:
+    policy = documents(BASE / "networkpolicy.yaml")[0]
+    for role in (CUT, FREE):
+        assert (
+            not policy["spec"]["podSelector"]["matchLabels"].items() <= Run("1", "firebreak", "i").labels(role).items()
+        )
+
+
+def test_every_manifest_of_the_base_is_applied() -> None:
+    resources = documents(BASE / "kustomization.yaml")[0]["resources"]
+    there = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
+    assert {name for name in resources if name.endswith(".yaml")} == there
 
 
 def test_store_credentials_come_from_an_optional_secret() -> None:
