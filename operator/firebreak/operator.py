@@ -12,10 +12,9 @@ import kopf
 from kubernetes.aio.client.configuration import Configuration
 
 from firebreak.api import GROUP, VERSION
+from firebreak.engine.controller import OPEN_ONLY
 from firebreak.engine.runtime import Runtime
 from firebreak.settings import Settings
-
-OPEN_ONLY = "status.phase!=Closed"
 
 
 async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:

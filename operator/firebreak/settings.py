@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     kubectl: str = Field(default="kubectl", description="The kubectl that writes `describe` into the evidence.")
     kubeconfig: str | None = Field(default=None, description="Kubeconfig; inside a cluster the pod's account is used.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
-    captures: int = Field(default=4, ge=1, le=64, description="How many incidents capture at the same time.")
+    captures: int = Field(default=4, ge=1, le=64, description="How many containers' files are copied at the same time.")
     resync_seconds: float = Field(default=30.0, gt=0, description="Seconds between looks at every open incident.")
     follower_seconds: float = Field(default=0.25, ge=0, description="Seconds a follower leaves the leader to contain.")
     lease_seconds: int = Field(default=15, ge=3, le=300, description="Seconds after which a silent leader is replaced.")

@@ -1,4 +1,4 @@
-"""Jobs by key: one at a time, never lost, bounded by kind, retried."""
+"""Jobs by key: one at a time, never lost, retried."""
 
 import asyncio
 
@@ -65,26 +65,6 @@ async def test_a_job_that_fails_is_run_again_and_others_go_on() -> None:
     jobs.wake(TWO)
     await settled(jobs)
     assert runs == [ONE, TWO, ONE]
-
-
-async def test_a_kind_with_slots_runs_only_so_many_and_other_kinds_do_not_wait() -> None:
-    hold, begun = asyncio.Event(), []
-
-    async def run(key: Key) -> None:
-        begun.append(key)
-        if key.step == "capture":
-            await hold.wait()
-
-    jobs = Jobs(run, {"capture": 1})
-    cut = Key("uid-2", "quarantine")
-    for key in (ONE, TWO, cut):
-        jobs.wake(key)
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert begun == [ONE, cut]
-    hold.set()
-    await settled(jobs)
-    assert begun == [ONE, cut, TWO]
 
 
 async def test_a_pause_ends_when_somebody_wakes_the_job() -> None:

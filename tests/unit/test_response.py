@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from fake_api import Call, FakeApi, Obj, running_fake
+from fake_api import Answer, Call, ExecSession, FakeApi, Fault, Obj, running_fake
+from firebreak.engine.journal import SupersededError
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import survey
+from firebreak.kube.errors import NotFound
 from firebreak.model.pod import Pod
 from harness import replica
 from world import (
@@ -22,9 +24,11 @@ from world import (
     incident,
     playbook,
     shop,
+    web_pod,
 )
 
 LAST_WRITE = 26  # a whole response makes about as many; beyond the last one nobody dies, and nothing changes
+CUT = {"timings": {"cutAt": "2026-11-21T11:59:00.000000Z"}, "pods": {}}
 STATUS = "/apis/firebreak.dev/v1alpha1/namespaces/shop/incidents/shell/status"
 
 
@@ -314,3 +318,97 @@ async def test_a_binding_with_a_name_full_of_signs_is_revoked_like_any_other(
     assert {b["metadata"]["name"]: b["subjects"] for b in fake.list("RoleBinding")} == {
         name: [{"kind": "User", "name": "alice"}] for name in ("plain?dryRun=All", "gone#x", "a:b 100%", "web-reader")
     }
+
+
+async def test_hostile_containers_that_never_end_delay_nobody_elses_first_evidence(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    """Copies of files have few slots; what vanishes first waits for none of them."""
+    shop(fake)
+    never = asyncio.Event()
+
+    async def stall(session: ExecSession) -> None:
+        await never.wait()
+
+    fake.containers.on_exec = stall
+    async with replica(fake, store) as firebreak:
+        firebreak.tools.copying = asyncio.Semaphore(1)
+        fake.put(incident())
+        async with asyncio.timeout(10):
+            await fake.called(lambda call: call.resource == "pods/exec" and call.name == "web-1")
+        fake.put(incident("second", "22222222-2222-3333-4444-555555555555", target={"pod": "web-2"}))
+        async with asyncio.timeout(10):
+            await fake.called(lambda call: call.resource == "pods/exec" and call.name == "web-2")
+
+
+async def test_a_leader_never_cuts_again_what_was_closed_while_its_watch_was_broken(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        stale = fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True")
+        fake.update("Incident", "shop", "shell", {"spec": {"state": "Closed", "verdict": "Exercise"}})
+        await firebreak.until("shell", lambda s: s.get("phase") == "Closed")
+    fake.update("Pod", "shop", "web-1", {"metadata": {"labels": {KEY: None, "quarantine": None}}})
+    async with replica(fake, store, leading=False, name="two") as late:
+        late.controller.seen(stale, deleted=False)
+        late.controller.lead(True)
+        resync = asyncio.create_task(late.controller.resync(60))
+        fake.put(incident("marker", "77777777-2222-3333-4444-555555555555", mode="Plan"))
+        await late.until("marker", lambda s: s.get("phase") == "Planned")
+        resync.cancel()
+    assert KEY not in fake.get("Pod", "shop", "web-1")["metadata"].get("labels", {})
+
+
+async def test_a_status_is_never_written_into_a_namesakes(fake: FakeApi, store: EvidenceStore) -> None:
+    """A real API server does not refuse a status patch for a wrong uid; only the resourceVersion guards it."""
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True")
+        case = firebreak.controller._cases[UID]
+        fake.put(incident(uid="88888888-2222-3333-4444-555555555555", mode="Preserve"))
+        with pytest.raises((NotFound, SupersededError)):
+            await case.journal.write(lambda s: s.model_copy(update={"held": ["web-1", "web-9"]}))
+    assert "web-9" not in fake.get("Incident", "shop", "shell").get("status", {}).get("held", [])
+
+
+@pytest.mark.parametrize("path", ["networkpolicies", "rolebindings"])
+async def test_a_right_taken_away_in_the_middle_is_said_and_no_last_true_stays(
+    fake: FakeApi, store: EvidenceStore, path: str
+) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        if path == "rolebindings":
+            fake.faults.add(Fault(when=lambda c: c.resource == path, how=Answer(403)))
+            fake.put(incident(playbook="unattended"))
+            await firebreak.condition("shell", "IdentityContained", "False", "Refused")
+        else:
+            fake.put(incident())
+            await firebreak.condition("shell", "Contained", "True")
+            fake.faults.add(Fault(when=lambda c: c.resource == path, how=Answer(403)))
+            firebreak.controller.wake(UID)
+            await firebreak.condition("shell", "Contained", "Unknown", "CannotVerify")
+        await firebreak.condition("shell", "Stalled", "True")
+
+
+async def test_a_selector_is_cut_while_playbooks_cannot_be_read(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    fake.faults.add(Fault(when=lambda c: c.resource == "playbooks", how=Answer(503)))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(target={"selector": {"matchLabels": {"app": "web"}}}))
+        await firebreak.condition("shell", "Contained", "True")
+        await firebreak.condition("shell", "Stalled", "True")
+
+
+async def test_later_pods_are_cut_without_a_leader(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    fake.put(incident(target={"selector": {"matchLabels": {"app": "web"}}}) | {"status": CUT})
+    async with replica(fake, store, leading=False):
+        async with asyncio.timeout(10):
+            await fake.watched("pods")
+        fake.put(web_pod("web-3"))
+        async with asyncio.timeout(10):
+            await fake.called(lambda call: call.verb == "patch" and call.name == "web-3")
+    assert not [call for call in fake.calls if call.resource == "incidents/status"]

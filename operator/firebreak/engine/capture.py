@@ -3,31 +3,33 @@
 import asyncio
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from contextlib import nullcontext
 
 import structlog
 
 from firebreak import __version__
 from firebreak.api.incident import EvidenceReport, IncidentStatus, StepState
 from firebreak.api.playbook import Capture
-from firebreak.engine.case import Case, pin
+from firebreak.engine.case import Case
 from firebreak.engine.sources import METHODS, open_source
 from firebreak.engine.stages import held
 from firebreak.evidence import custody
 from firebreak.evidence.artifact import Artifact, ArtifactRequest, Origin
 from firebreak.evidence.bundle import Bundle
 from firebreak.evidence.custody import Collector
-from firebreak.evidence.errors import StoreError, StoreUnavailable
+from firebreak.evidence.errors import SealError, StoreError, StoreUnavailable
 from firebreak.evidence.keys import key
 from firebreak.evidence.layout import IncidentIdentity
 from firebreak.evidence.seal import seal
 from firebreak.evidence.store import EvidenceStore
-from firebreak.kube import survey
+from firebreak.kube.errors import PERMANENT
 from firebreak.model.pod import Pod
 from firebreak.model.record import step, with_step
 from firebreak.model.tiers import needed
 from firebreak.model.verdict import EVIDENCE, Verdict
 from firebreak.steps import capture
 from firebreak.steps.capture import Request
+from firebreak.steps.capture import Source as Kind
 
 log = structlog.get_logger()
 
@@ -41,21 +43,14 @@ async def run(case: Case) -> float | None:
     """Capture what has no receipt yet, then seal. Returns the seconds until the next try, None when it is finished."""
     store = case.tools.store
     if store is None:
-        return await _blocked(
-            case, "NoStore", "no evidence store is configured: set FIREBREAK_STORE and restart Firebreak"
-        )
+        words = "no evidence store is configured: set FIREBREAK_STORE and restart Firebreak"
+        return await _blocked(case, "NoStore", words)
     tier = needed(NAME)
     if missing := await case.tools.tiers.missing(tier, case.id.namespace):
         words = f"rights of tier {tier.name} are missing ({', '.join(missing[:5])}): {tier.remedy}"
         return await _blocked(case, "RightsMissing", words)
-    pods = await _pods(case)
-    if not pods:
-        return await _nobody(case)
-    attempts, now = step(case.status, NAME).attempts + 1, case.journal.now()
-    started = step(case.status, NAME).started_at or now
-    case.journal.note(lambda s: with_step(s, NAME, state=StepState.RUNNING, attempts=attempts, started_at=started))
     try:
-        await _collect_and_seal(case, store, pods)
+        return await _run(case, store)
     except StoreUnavailable as error:
         words = f"the store does not answer; tried again until it does: {error}"
         await case.journal.write(
@@ -64,16 +59,24 @@ async def run(case: Case) -> float | None:
         )
         return STORE_AGAIN
     except StoreError as error:
-        return await _blocked(case, "StoreRefused", str(error))
+        return await _blocked(case, "SealFailed" if isinstance(error, SealError) else "StoreRefused", str(error))
+    except PERMANENT as error:
+        return await _blocked(case, "Refused", f"the API server refused: {error}")
+
+
+async def _run(case: Case, store: EvidenceStore) -> float | None:
+    pods = await _pods(case)
+    if not pods:
+        return await _nobody(case)
+    attempts, now = step(case.status, NAME).attempts + 1, case.journal.now()
+    started = step(case.status, NAME).started_at or now
+    case.journal.note(lambda s: with_step(s, NAME, state=StepState.RUNNING, attempts=attempts, started_at=started))
+    await _collect_and_seal(case, store, pods)
     return None
 
 
 async def _pods(case: Case) -> tuple[Pod, ...]:
-    """The pods on record; in mode Preserve nobody cut them, so they are put on record here. Gone ones are named too."""
-    target = case.incident.spec.target
-    if target and not case.status.pods:
-        found = await survey.target_pods(case.tools.api, case.id, target)
-        case.journal.note(lambda s: pin(s, found))
+    """The pods on record, as they are now. Those that are gone are named too: absence is recorded."""
     there = {pod.uid: pod for pod in await held(case)}
     return tuple(there.get(uid) or _gone(case, uid, record.name) for uid, record in case.status.pods.items())
 
@@ -106,8 +109,10 @@ async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, .
     )
     bundle = Bundle.open(store, identity, clock=case.tools.clock)
     have = await bundle.receipts()
-    began = "resumed" if have else "began"
-    await custody.record(bundle, _collector(case), f"{began} to capture for incident {case.id}")
+    if not case.handed_over:  # once for each process that handles the evidence
+        began = "resumed" if have else "began"
+        await custody.record(bundle, _collector(case), f"{began} to capture for incident {case.id}")
+        case.handed_over = True
     options = case.options(NAME, Capture)
     waves = capture.plan(pods, files=bool(options.paths))
     for number, wave in enumerate(waves):
@@ -116,6 +121,7 @@ async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, .
         wanted = {request.name: request for request in (*wave, *now)}
         todo = [request for name, request in wanted.items() if key(*name.split("/")) not in have]
         await _wave(case, bundle, todo, options)
+        await case.journal.write()  # people see that it goes on
     await _seal(case, bundle, {pod.uid for pod in pods})
 
 
@@ -123,7 +129,7 @@ async def _wave(case: Case, bundle: Bundle, requests: Iterable[Request], options
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(request: Request) -> None:
-        async with slots:
+        async with slots, case.tools.copying if request.source is Kind.FILES else nullcontext():
             artifact = await _save(case, bundle, request, options)
             case.tools.metrics.evidence_bytes.inc(artifact.bytes)
             log.info("captured", incident=str(case.id), artifact=artifact.name, completeness=artifact.completeness)

@@ -1,7 +1,8 @@
 """A case: one incident in hand, with its journal and the tools to work on it."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -36,6 +37,8 @@ class Tools:
     tiers: Tiers
     metrics: Metrics = field(default_factory=Metrics)
     store: EvidenceStore | None = None
+    copying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    """Slots for copies of files, which may take long; what is quick waits for none."""
     enforcement: Enforcement = field(default_factory=Enforcement)
 
 
@@ -45,6 +48,10 @@ class Case:
 
     tools: Tools
     journal: Journal
+    conflicts: dict[str, int] = field(default_factory=dict)
+    """How often in a row a step met objects that somebody else was changing."""
+    handed_over: bool = False
+    """Whether this process is in the custody record already."""
     seen: float | None = None
     """When this process first saw the incident, on the monotonic clock."""
     planned: tuple[Pod, ...] | None = None
@@ -54,6 +61,11 @@ class Case:
     def incident(self) -> Incident:
         """The incident as people wrote it last."""
         return self.journal.incident
+
+    @property
+    def current(self) -> Incident:
+        """The incident with the record as it is in memory."""
+        return replace(self.incident, status=self.status)
 
     @property
     def id(self) -> IncidentRef:

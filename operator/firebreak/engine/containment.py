@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -17,6 +17,7 @@ from firebreak.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
 from firebreak.model.change import Change, Ref
 from firebreak.model.facts import Network
 from firebreak.model.incident import Incident
+from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.model.record import report, stamp, step, with_changes, with_step
 from firebreak.model.tiers import needed
@@ -40,53 +41,64 @@ class Cut:
 
 
 async def cut(tools: Tools, incident: Incident) -> Cut:
-    """Send the two calls that contain a named pod, at the same time, before anything is read or written.
+    """Send what contains the target before anything else is read or written, not even the playbook.
 
-    Idempotent: every replica may do it. No pod in the answer: it is not there, or another one has its name.
+    A named pod takes two calls at the same time. Idempotent: every replica may do it. No pod in the answer: none is
+    there, or another one has its name.
     """
-    began = time.monotonic()
-    pod = await _label_and_deny(tools.api, incident)
+    target, began = incident.spec.target, time.monotonic()
+    assert target  # noqa: S101 - mode Respond has a target
+    pods = await (_label_and_deny(tools.api, incident) if target.pod else _cut_meant(tools.api, incident, target))
     ended = time.monotonic()
-    log.info("first cut", incident=str(incident.id), pod=pod.name if pod else None, seconds=round(ended - began, 4))
-    return Cut((pod,) if pod else (), stamp(tools.clock()), ended)
+    log.info("cut", incident=str(incident.id), pods=[p.name for p in pods], seconds=round(ended - began, 4))
+    return Cut(pods, stamp(tools.clock()), ended)
 
 
-async def _label_and_deny(api: Api, incident: Incident) -> Pod | None:
-    assert incident.spec.target  # noqa: S101 - mode Respond has a target
-    pod = Ref("Pod", incident.spec.target.pod or "", incident.id.namespace, incident.spec.pod_uid)
+async def _label_and_deny(api: Api, incident: Incident) -> tuple[Pod, ...]:
+    assert incident.spec.target  # noqa: S101 - narrows the type
+    uid = next(iter(incident.pod_uids), None)
+    pod = Ref("Pod", incident.spec.target.pod or "", incident.id.namespace, uid)
     label, policy = quarantine.first_cut(incident.id, pod)
     labelled, applied = await asyncio.gather(send(api, label), send(api, policy), return_exceptions=True)
     if isinstance(applied, BaseException) and not isinstance(applied, AlreadyExists):
         raise applied
     if isinstance(labelled, NotFound | Conflict):
-        return None
+        return ()
     if isinstance(labelled, BaseException):
         raise labelled
-    return Pod(labelled) if labelled else None
+    return (Pod(labelled),) if labelled else ()
 
 
-async def pods_to_cut(
-    api: Api, incident: Incident, target: Target, status: IncidentStatus, cure: dict[str, str]
-) -> tuple[Pod, ...]:
+async def _cut_meant(api: Api, incident: Incident, target: Target) -> tuple[Pod, ...]:
+    """Cut all pods that a target means; return those that are cut now."""
+    pods = await pods_to_cut(api, incident, target)
+    failed = {r.change.target for r in await cut_pods(api, incident.id, pods) if r.state is ChangeState.FAILED}
+    if any(ref.kind == "NetworkPolicy" for ref in failed):
+        return ()  # without the policy no label cuts
+    return tuple(p for p in pods if p.ref not in failed)
+
+
+async def cut_pods(api: Api, incident: IncidentRef, pods: tuple[Pod, ...]) -> list[Result]:
+    """Label the pods that lack the incident's key, with the policy beside them. Nothing when all have it."""
+    labels = [quarantine.label(incident, pod.ref) for pod in pods if incident.label not in pod.labels]
+    return await _send_all(api, [quarantine.deny_all(incident), *labels]) if labels else []
+
+
+async def pods_to_cut(api: Api, incident: Incident, target: Target) -> tuple[Pod, ...]:
     """Return the pods that belong under quarantine now: no namesake of a pinned pod, and not the cure."""
-    pods = await survey.target_pods(api, incident.id, target)
+    pods = await survey.target_pods(api, incident.id, target, incident.pod_uids)
     if target.pod:
-        pinned_uids = {incident.spec.pod_uid} if incident.spec.pod_uid else set(status.pods)
-        return tuple(p for p in pods if not pinned_uids or p.uid in pinned_uids)
-    return tuple(p for p in pods if p.uid in status.pods or not (p.finished or known_good(p, cure)))
+        return pods
+    images = cure(incident.status)
+    return tuple(p for p in pods if p.uid in incident.status.pods or not (p.finished or known_good(p, images)))
 
 
-async def follow(tools: Tools, incident: Incident) -> None:
-    """Contain as a replica that does not lead: the same cut, no word in the status."""
-    target = incident.spec.target
-    if target is None:
-        return
-    if target.pod:
-        await cut(tools, incident)
-        return
-    api = tools.api
-    pods = await pods_to_cut(api, incident, target, incident.status, {})
-    await _send_all(api, quarantine.plan(await survey.network(api, incident.id, pods), detach=False))
+def cure(status: IncidentStatus) -> Mapping[str, str]:
+    """Return the known-good images once replacing has begun; before that, what looks like the cure may be theirs."""
+    if not status.playbook or not step(status, "replace").attempts:
+        return {}
+    options = status.playbook.spec.options("replace")
+    return options.images if isinstance(options, Replace) else {}
 
 
 async def contain(case: Case, recorded: Callable[[], None]) -> None:
@@ -94,14 +106,18 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
 
     `recorded` is called as soon as the first cut is on record: capture may begin while this goes on.
     """
-    target = case.incident.spec.target
+    target, api = case.incident.spec.target, case.tools.api
     assert target  # noqa: S101 - mode Respond has a target
     if not case.status.timings.cut_at:
-        record_cut(case, await _cut_all(case, target))
+        record_cut(case, await cut(case.tools, case.current))
     recorded()
-    pods = await _pods(case, target)
+    pods = await pods_to_cut(api, case.current, target)
+    late = await cut_pods(api, case.id, pods)  # later pods, before anything is asked that may fail
     case.journal.note(lambda s: pin(s, pods))
-    facts = await survey.network(case.tools.api, case.id, pods)
+    if late:
+        _note(case, late)
+        pods = await pods_to_cut(api, case.current, target)
+    facts = await survey.network(api, case.id, pods)
     detach = bool(target.pod) and case.options(NAME, Quarantine).detach == "Auto"
     changes = tuple(quarantine.plan(facts, detach=detach))
     failures: list[str] = []
@@ -109,14 +125,26 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
         await case.journal.write(
             lambda s: with_changes(s, NAME, {c.id: report(c, ChangeState.INTENDED) for c in changes})
         )
-        results = await _send_all(case.tools.api, changes)
-        case.journal.note(
-            lambda s: with_changes(s, NAME, {r.change.id: report(r.change, r.state, r.message) for r in results})
-        )
+        results = await _send_all(api, changes)
+        _note(case, results)
         failures = [f"{r.change.target}: {r.message}" for r in results if r.state is ChangeState.FAILED]
-        pods = await _pods(case, target)
-        facts = await survey.network(case.tools.api, case.id, pods)
+        facts = await survey.network(api, case.id, await pods_to_cut(api, case.current, target))
     await _conclude(case, facts, failures)
+
+
+def _note(case: Case, results: Iterable[Result]) -> None:
+    reports = {r.change.id: report(r.change, r.state, r.message) for r in results}
+    case.journal.note(lambda s: with_changes(s, NAME, reports))
+
+
+async def unverified(case: Case, error: ApiError) -> float:
+    """What was cut cannot be looked at any more: the last word must not stay True."""
+    words = f"whether the pods are still cut off could not be read: {error}"
+    await case.journal.write(
+        case.claim(Verdict(CONTAINED, "Unknown", "CannotVerify", words)),
+        lambda s: with_step(s, NAME, state=StepState.BLOCKED, message=words),
+    )
+    return REFUSED_AGAIN
 
 
 def not_requested(case: Case) -> Verdict:
@@ -135,17 +163,6 @@ async def refused(case: Case, error: ApiError) -> float:
     return REFUSED_AGAIN
 
 
-async def _cut_all(case: Case, target: Target) -> Cut:
-    """The first cut of a target that is more than one named pod."""
-    if target.pod:
-        return await cut(case.tools, case.incident)
-    pods = await _pods(case, target)
-    results = await _send_all(case.tools.api, quarantine.plan(Network(case.id, pods), detach=False))
-    failed = {r.change.target for r in results if r.state is ChangeState.FAILED}
-    open_ = any(target.kind == "NetworkPolicy" for target in failed)  # without the policy no label cuts
-    return Cut(tuple(p for p in pods if not open_ and p.ref not in failed), case.journal.now(), time.monotonic())
-
-
 def record_cut(case: Case, first: Cut) -> None:
     """Put the first cut on record, in memory; the next write carries it. Nobody there: nothing was cut yet."""
     was = step(case.status, NAME)
@@ -158,14 +175,6 @@ def record_cut(case: Case, first: Cut) -> None:
         lambda s: with_changes(s, NAME, {c.id: report(c, ChangeState.DONE) for c in changes}),
         lambda s: _timed(s, cut_at=first.at) if first.pods else s,
     )
-
-
-async def _pods(case: Case, target: Target) -> tuple[Pod, ...]:
-    begun = step(case.status, "replace").attempts
-    cure = (
-        case.options("replace", Replace).images if begun else {}
-    )  # before that, what looks like the cure may be theirs
-    return await pods_to_cut(case.tools.api, case.incident, target, case.status, cure)
 
 
 async def _send_all(api: Api, changes: Iterable[Change]) -> list[Result]:
@@ -184,6 +193,9 @@ async def _send_all(api: Api, changes: Iterable[Change]) -> list[Result]:
 
 
 async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
+    there = {pod.uid for pod in facts.pods}
+    gone = tuple(record.name for uid, record in case.status.pods.items() if uid not in there)
+    facts = replace(facts, gone=gone)
     verdict = _gone(case, facts) or quarantine.judge(facts, case.tools.enforcement)
     if failures:
         verdict = replace(verdict, message=f"{verdict.message} ({'; '.join(failures)})")

@@ -1,6 +1,7 @@
 """The controller: takes hints from the watch, asks the planner what may run, and keeps every incident moving."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -10,13 +11,14 @@ from firebreak.api.base import Json
 from firebreak.api.incident import Mode, Phase, PlaybookSnapshot, StepState
 from firebreak.api.playbook import PlaybookSpec
 from firebreak.engine import arrivals, capture, containment, planning, stage
-from firebreak.engine.case import Case, Tools
+from firebreak.engine.case import Case, Tools, pin
 from firebreak.engine.jobs import Jobs, Key
 from firebreak.engine.journal import Journal, SupersededError, report_invalid
 from firebreak.engine.playbooks import fetch
 from firebreak.engine.stages import STAGES, Stage
 from firebreak.kube import survey
-from firebreak.kube.errors import Forbidden, Invalid, NotFound
+from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
+from firebreak.model.change import collection
 from firebreak.model.incident import BadSpecError, Incident, identify, read, reference
 from firebreak.model.plan import PLAN_STEP, ready
 from firebreak.model.record import ENDED, stamp, step
@@ -24,6 +26,7 @@ from firebreak.model.record import ENDED, stamp, step
 log = structlog.get_logger()
 
 FOLLOW, OPEN, CLOSE = "follow", "open", "close"
+OPEN_ONLY = "status.phase!=Closed"
 Handler = Callable[[Case], Awaitable[float | None]]
 
 _LOOKED_AT_SLOWLY = frozenset({StepState.PARTIAL, StepState.FAILED})
@@ -41,7 +44,8 @@ class Controller:
         self._cases: dict[str, Case] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
-        self.jobs = Jobs(self._run, {"capture": tools.settings.captures})
+        self._relisting = asyncio.Event()
+        self.jobs = Jobs(self._run)
         self._handlers: Mapping[str, Handler] = {
             "quarantine": self._quarantine,
             "capture": capture.run,
@@ -66,18 +70,37 @@ class Controller:
         """Begin or stop to do what must happen once."""
         self.leading = leading
         self.tools.metrics.leader.set(leading)
-        if not leading:
-            self.jobs.drop(lambda _: True)  # what must happen once happens on the leader only
-            self._cases.clear()
-            for watch in self._watches.values():
-                watch.cancel()
-            self._watches.clear()
-        self.wake_all()
+        self.jobs.drop(lambda _: True)  # what must happen once happens on the leader only
+        self._cases.clear()
+        self._relisting.set()
 
     def wake_all(self) -> None:
         """Look at every incident in hand."""
         for uid in list(self._latest):
             self.wake(uid)
+
+    async def resync(self, every: float) -> None:
+        """Look at every open incident again and again, and at once when leadership changes, until cancelled.
+
+        What the API server has is looked at, never an old event: an incident that was closed while the watch was
+        broken must not be cut again.
+        """
+        while True:
+            with contextlib.suppress(ApiError):
+                await self._relist()
+                self.wake_all()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await self._relisting.wait()
+            self._relisting.clear()
+
+    async def _relist(self) -> None:
+        found, _ = await self.tools.api.list_from(collection("Incident"), fields=OPEN_ONLY)
+        incidents = {raw["metadata"]["uid"]: {"kind": "Incident", **raw} for raw in found}
+        for uid in set(self._latest) - set(incidents):
+            self._forget(uid)
+        for raw in incidents.values():
+            self.seen(raw, deleted=False)
 
     def wake(self, uid: str) -> None:
         """Make everything that may run for an incident run."""
@@ -101,8 +124,9 @@ class Controller:
         except BadSpecError as error:
             log.warning("incident cannot be understood", incident=str(identify(raw)), error=str(error))
             return (OPEN,) if self.leading else ()
+        self._watch_later(uid, incident)
         if not self.leading:
-            return (FOLLOW,) if self._uncut(incident) else ()
+            return (FOLLOW,) if self._uncut(incident) or self._grows(incident) else ()
         case = self._cases.get(uid)
         if case:
             case.journal.refresh(incident)
@@ -113,14 +137,13 @@ class Controller:
         return ready(incident.spec, case.status, case.playbook)
 
     @staticmethod
+    def _grows(incident: Incident) -> bool:
+        """Whether pods may have joined that nobody cut yet."""
+        return incident.spec.mode is Mode.RESPOND and not incident.closed and arrivals.grows(incident.spec.target)
+
+    @staticmethod
     def _uncut(incident: Incident) -> bool:
         return incident.spec.mode is Mode.RESPOND and not incident.closed and not incident.status.timings.cut_at
-
-    async def resync(self, every: float) -> None:
-        """Look at every open incident again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(every)
-            self.wake_all()
 
     async def close(self) -> None:
         """End all jobs. What they did is in the status and the store; the next leader continues."""
@@ -142,33 +165,31 @@ class Controller:
     async def _run(self, key: Key) -> float | None:
         """Do one job once."""
         raw = self._latest.get(key.uid)
-        if raw is None:
-            return None
-        if key.step == FOLLOW:
-            return await self._follow(raw)
-        if not self.leading:
+        if raw is None or (key.step != FOLLOW and not self.leading):
             return None
         started = time.monotonic()
         result = "error"
         try:
-            again = await self._lead_job(key, raw)
+            again = await (self._follow(raw) if key.step == FOLLOW else self._lead_job(key, raw))
             result = "again" if again is not None else "settled"
         except NotFound as error:
             if await survey.find(self.tools.api, reference(raw)):
                 raise
             log.info("the incident was deleted meanwhile", incident=key.uid, step=key.step, error=str(error))
-            again = None
+            self._forget(key.uid)
+            return None
         except BadSpecError as error:
             await report_invalid(self.tools.api, raw, str(error), self.tools.clock())
             again = None
         except SupersededError as error:
             log.warning("stepping back", incident=key.uid, step=key.step, reason=str(error))
             self._cases.pop(key.uid, None)
+            self.jobs.drop(lambda other: other.uid == key.uid and other != key)
             again = 1.0
         finally:
             self.tools.metrics.step_seconds.labels(key.step).observe(time.monotonic() - started)
             self.tools.metrics.step_results.labels(key.step, result).inc()
-        if again is None and key.step != CLOSE:
+        if again is None and key.step not in {CLOSE, FOLLOW}:
             self._wake_others(key)
         return again
 
@@ -184,37 +205,33 @@ class Controller:
 
     async def _lead_job(self, key: Key, raw: Json) -> float | None:
         incident = read(raw)
-        if key.step == "quarantine" and key.uid not in self._cases and self._fast(incident):
+        if key.step == "quarantine" and key.uid not in self._cases and self._uncut(incident):
             try:
                 cut = await containment.cut(self.tools, incident)
             except (Forbidden, Invalid) as error:
                 return await containment.refused(await self._case(key.uid, raw), error)
             containment.record_cut(await self._case(key.uid, raw), cut)
         case = await self._case(key.uid, raw)
+        if case.incident.over:
+            self._forget(key.uid)
+            return None
         await self._keep_playbook(case)
         if key.step not in {*self._due(key.uid, raw), OPEN}:
             return None  # settled meanwhile
         return await self._handlers[key.step](case)
 
-    @staticmethod
-    def _fast(incident: Incident) -> bool:
-        target = incident.spec.target
-        return bool(target and target.pod and not incident.status.timings.cut_at)
-
     async def _follow(self, raw: Json) -> float | None:
         """Leave the leader a moment, look, and contain if nobody has."""
         await asyncio.sleep(self.tools.settings.follower_seconds)
-        incident = read(self._latest.get(raw["metadata"]["uid"], raw))
-        if self.leading or not self._uncut(incident):
-            return None
-        fresh = read(await self.tools.api.get(incident.ref))
-        if not self._uncut(fresh):
+        fresh = read(await self.tools.api.get(reference(raw)))
+        uncut = self._uncut(fresh)
+        if self.leading or not (uncut or self._grows(fresh)):
             return None
         try:
-            await containment.follow(self.tools, fresh)
+            await containment.cut(self.tools, fresh)
         except (Forbidden, Invalid) as error:
             log.warning("the cut was refused", incident=str(fresh.id), error=str(error))
-        return 5.0  # until the leader has it on record
+        return 5.0 if uncut else None  # until the leader has it on record
 
     async def _case(self, uid: str, raw: Json) -> Case:
         """Return the case, opened from what the API server has: never from memory, never from an old event."""
@@ -230,7 +247,7 @@ class Controller:
             seen, moment = self._seen.get(uid) or (journal.now(), None)
             if not incident.status.timings.seen_at:
                 journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": seen})}))
-            case = self._cases[uid] = Case(self.tools, journal, moment)
+            case = self._cases[uid] = Case(self.tools, journal, seen=moment)
             return case
 
     async def _keep_playbook(self, case: Case) -> None:
@@ -248,23 +265,27 @@ class Controller:
             return taken.spec, None, ""
         return await fetch(self.tools.api, incident.spec.playbook)
 
-    def _watch_later(self, case: Case) -> None:
-        incident = case.incident
-        target, uid = incident.spec.target, case.id.uid
-        if target and arrivals.grows(target) and uid not in self._watches:
+    def _watch_later(self, uid: str, incident: Incident) -> None:
+        """Pods that join later are noticed by every replica: cutting them waits for no leader."""
+        target = incident.spec.target
+        wanted = target and arrivals.grows(target) and incident.spec.mode is not Mode.PLAN and not incident.closed
+        if target and wanted and uid not in self._watches:
             self._watches[uid] = asyncio.create_task(
-                arrivals.watch(
-                    self.tools.api, case.id.namespace, target, lambda: self.jobs.wake(Key(uid, "quarantine"))
-                )
+                arrivals.watch(self.tools.api, incident.id.namespace, target, lambda: self._joined(uid))
             )
 
+    def _joined(self, uid: str) -> None:
+        raw = self._latest.get(uid)
+        if raw is not None:
+            mode = read(raw).spec.mode
+            self.jobs.wake(Key(uid, _FIRST[mode][0] if self.leading else FOLLOW))
+
     async def _quarantine(self, case: Case) -> float | None:
-        self._watch_later(case)
         try:
             await containment.contain(case, lambda: self._wake_others(Key(case.id.uid, "quarantine")))
-        except (Forbidden, Invalid) as error:
+        except (*PERMANENT, Unavailable) as error:
             if case.status.timings.cut_at:
-                raise
+                return await containment.unverified(case, error)
             return await containment.refused(case, error)
         return None
 
@@ -279,7 +300,11 @@ class Controller:
         )
 
     async def _open(self, case: Case) -> None:
-        """Modes that cut nothing say so."""
+        """Modes that cut nothing say so; their pods are put on record here, those that join later too."""
+        incident, target = case.current, case.incident.spec.target
+        if target and incident.spec.mode is Mode.PRESERVE:
+            pods = await survey.target_pods(self.tools.api, case.id, target, incident.pod_uids)
+            case.journal.note(lambda s: pin(s, pods))
         await case.journal.write(case.claim(containment.not_requested(case)))
 
 

@@ -1,4 +1,4 @@
-"""Jobs by key: level-triggered, one at a time for each key, bounded by kind, retried with a growing pause.
+"""Jobs by key: level-triggered, one at a time for each key, retried with a growing pause.
 
 A key is (incident's uid, step). Waking a job that runs makes it run once more afterwards; waking one that pauses ends
 the pause. So events may come twice, late or out of order: a job looks at the world, not at the event.
@@ -6,7 +6,7 @@ the pause. So events may come twice, late or out of order: a job looks at the wo
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -33,9 +33,8 @@ class _Job:
 class Jobs:
     """The running jobs. `run` does one job once and returns in how many seconds to do it again, or None."""
 
-    def __init__(self, run: Callable[[Key], Awaitable[float | None]], limits: Mapping[str, int] | None = None) -> None:
+    def __init__(self, run: Callable[[Key], Awaitable[float | None]]) -> None:
         self._run = run
-        self._slots = {step: asyncio.Semaphore(n) for step, n in (limits or {}).items()}
         self._jobs: dict[Key, _Job] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -74,7 +73,7 @@ class Jobs:
         while job.woken.is_set():
             job.woken.clear()
             try:
-                pause = await self._bounded(key)
+                pause = await self._run(key)
                 failures = 0
             except Exception:  # one incident's bug must not end the others; it is logged, counted and tried again
                 failures += 1
@@ -84,13 +83,6 @@ class Jobs:
                 await _wait(job.woken, pause)
         if self._jobs.get(key) is job:
             del self._jobs[key]
-
-    async def _bounded(self, key: Key) -> float | None:
-        slots = self._slots.get(key.step)
-        if slots is None:
-            return await self._run(key)
-        async with slots:
-            return await self._run(key)
 
 
 async def _wait(woken: asyncio.Event, seconds: float) -> None:

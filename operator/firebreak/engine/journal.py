@@ -20,6 +20,7 @@ from firebreak.model.verdict import READY, RECONCILING, STALLED, Verdict, conclu
 
 log = structlog.get_logger()
 
+MOST_TRIES = 5  # of one write, while people edit the incident
 Edit = Callable[[IncidentStatus], IncidentStatus]
 Clock = Callable[[], datetime]
 
@@ -60,36 +61,46 @@ class Journal:
             self.status = edit(self.status)
 
     def refresh(self, incident: Incident) -> None:
-        """Take over what people wrote. The status stays ours."""
-        self.incident = incident
+        """Take over what people wrote, unless it is older than what we know. The status stays ours."""
+        if incident.generation >= self.incident.generation:
+            self.incident = incident
 
     async def write(self, *edits: Edit) -> None:
-        """Apply edits and write the status. Raises `NotFound` when the incident was deleted."""
+        """Apply edits and write the status.
+
+        Raises `NotFound` when the incident was deleted, also when a new one has its name, and `SupersededError`.
+        """
         self.note(*edits)
         async with self._lock:
-            await self._flush(guarded=False)
+            before = self._written
+            await self._flush()
+        self._notices.announce(self.incident, before, self._written)
 
     async def intend(self, *edits: Edit) -> None:
-        """Write before acting, only if nobody else wrote since. Raises `SupersededError`."""
-        self.note(*edits)
-        async with self._lock:
-            try:
-                await self._flush(guarded=True)
-            except Conflict:
-                await self._reread()
-                await self._flush(guarded=True)
-
-    async def _reread(self) -> None:
-        """People may edit spec and metadata at any time; somebody else's status means that we must stop."""
-        raw = await self._api.get(self.incident.ref)
-        if dump(read_status(raw)) != self._written:
-            raise SupersededError(f"the status of incident {self.incident.id} was written by somebody else")
-        self.incident = read(raw)
+        """Write before acting. Raises `SupersededError` when people closed the incident meanwhile."""
+        await self.write(*edits)
         if self.incident.closed:
             raise SupersededError(f"incident {self.incident.id} was closed")
-        self._version = self.incident.resource_version
 
-    async def _flush(self, *, guarded: bool) -> None:
+    async def _flush(self) -> None:
+        """Write what differs, if nobody else wrote since: a patch of a status is not refused for its uid (seen)."""
+        for _ in range(MOST_TRIES):
+            after = self._concluded()
+            patch = difference(self._written, after)
+            if not patch:
+                return
+            body = {"metadata": {"resourceVersion": self._version}, "status": patch}
+            try:
+                answer = await self._api.patch(self.incident.ref, body, subresource="status")
+            except Conflict:
+                if await self._reread(after):
+                    return
+            else:
+                self._version, self._written = answer["metadata"]["resourceVersion"], after
+                return
+        raise SupersededError(f"incident {self.incident.id} kept changing while its status was written")
+
+    def _concluded(self) -> Json:
         incident = self.incident
         self.status = conclude(
             incident.id,
@@ -100,17 +111,17 @@ class Journal:
             now=self.now(),
             generation=incident.generation,
         )
-        before, after = self._written, dump(self.status)
-        patch = difference(before, after)
-        if not patch:
-            return
-        body = {"status": patch}
-        if guarded:
-            body["metadata"] = {"resourceVersion": self._version}
-        answer = await self._api.patch(incident.ref, body, subresource="status")
-        self._version = answer["metadata"]["resourceVersion"]
-        self._written = after
-        await self._notices.announce(incident, before, after)
+        return dump(self.status)
+
+    async def _reread(self, after: Json) -> bool:
+        """Look who wrote: people may at any time, another leader means that we stop. True: it was we, unanswered."""
+        raw = await self._api.get(self.incident.ref)
+        there = dump(read_status(raw))
+        if there not in (self._written, after):
+            raise SupersededError(f"the status of incident {self.incident.id} was written by somebody else")
+        self.incident = read(raw)
+        self._version, self._written = self.incident.resource_version, there
+        return there == after
 
 
 async def report_invalid(api: Api, raw: Json, problem: str, moment: datetime) -> None:
@@ -123,4 +134,5 @@ async def report_invalid(api: Api, raw: Json, problem: str, moment: datetime) ->
     for kind, status in INVALID:
         after = record(after, Verdict(kind, status, "InvalidSpec", words), now=now, generation=generation)
     if patch := difference(dump(before), dump(after)):
-        await api.patch(reference(raw), {"status": patch}, subresource="status")
+        version = {"resourceVersion": raw["metadata"]["resourceVersion"]}
+        await api.patch(reference(raw), {"metadata": version, "status": patch}, subresource="status")

@@ -1,5 +1,6 @@
 """Kubernetes Events for people: one for each condition that turned, none for repeats."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
@@ -29,15 +30,24 @@ class Notices:
         self._api = api
         self._clock = clock
         self._reporter = reporter
+        self._posting: set[asyncio.Task[None]] = set()
 
-    async def announce(self, incident: Incident, before: Json, after: Json) -> None:
-        """Post an Event for each condition that turned between two statuses. Failing to is logged, never fatal."""
+    def announce(self, incident: Incident, before: Json, after: Json) -> None:
+        """Post an Event for each condition that turned between two statuses. Nothing waits for it."""
         was = {c["type"]: (c["status"], c["reason"]) for c in before.get("conditions", [])}
         for condition in after.get("conditions", []):
             kind, status = condition["type"], condition["status"]
             first_quiet = kind not in was and (kind, status) in QUIET
             if kind in TOLD and was.get(kind) != (status, condition["reason"]) and not first_quiet:
-                await self._post(incident, condition)
+                task = asyncio.create_task(self._post(incident, condition))
+                self._posting.add(task)
+                task.add_done_callback(self._posting.discard)
+
+    async def close(self) -> None:
+        """Drop what is not posted yet."""
+        for task in self._posting:
+            task.cancel()
+        await asyncio.gather(*self._posting, return_exceptions=True)
 
     async def _post(self, incident: Incident, condition: Json) -> None:
         kind, status, reason = condition["type"], condition["status"], condition["reason"]

@@ -8,16 +8,18 @@ from firebreak.engine.journal import Journal
 from firebreak.engine.stage import gate
 from firebreak.engine.stages import STAGES
 from firebreak.kube import survey
+from firebreak.kube.errors import PERMANENT
 from firebreak.model.change import Change
 from firebreak.model.pod import Pod
 from firebreak.model.record import report, with_changes, with_step
+from firebreak.model.tiers import needed
 from firebreak.steps import capture, quarantine
 
 
 async def run(case: Case) -> None:
     """Write the plan into the status."""
     target = case.incident.spec.target
-    pods = await survey.target_pods(case.tools.api, case.id, target) if target else ()
+    pods = await survey.target_pods(case.tools.api, case.id, target, case.incident.pod_uids) if target else ()
     facts = await survey.network(case.tools.api, case.id, pods)
     detach = bool(target and target.pod) and case.options("quarantine", Quarantine).detach == "Auto"
     plans: dict[str, tuple[Change, ...]] = {"quarantine": tuple(quarantine.plan(facts, detach=detach))}
@@ -25,7 +27,10 @@ async def run(case: Case) -> None:
     named = {step.name for step in case.playbook.steps}
     for stage in STAGES:
         if stage.name in named:
-            plans[stage.name] = await stage.plan(trial)
+            try:
+                plans[stage.name] = await stage.plan(trial)
+            except PERMANENT as error:
+                _note_unplanned(case, stage.name, str(error))
     waves = capture.plan(pods, files=bool(case.options("capture", Capture).paths))
     number = sum(len(wave) for wave in waves)
     words = f"{number} artifacts of {len(pods)} pods would be preserved" if target else "no target is named"
@@ -33,6 +38,11 @@ async def run(case: Case) -> None:
     for name, changes in plans.items():
         _note(case, name, changes)
     await case.journal.write(case.claim(containment.not_requested(case)))
+
+
+def _note_unplanned(case: Case, name: str, error: str) -> None:
+    words = f"cannot be planned, for the API server refused: {error}; {needed(name).remedy} grants what it takes"
+    case.journal.note(lambda s: with_step(s, name, state=StepState.BLOCKED, message=words))
 
 
 def _trial(case: Case, pods: tuple[Pod, ...], *, detach: bool) -> Case:

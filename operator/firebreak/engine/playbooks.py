@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from firebreak.api.incident import PlaybookSnapshot
 from firebreak.api.playbook import STANDARD, PlaybookSpec
 from firebreak.kube.client import Api
-from firebreak.kube.errors import NotFound
+from firebreak.kube.errors import ApiError, NotFound
 from firebreak.model.change import Ref
 from firebreak.model.incident import in_words
 
@@ -26,6 +26,9 @@ async def fetch(api: Api, name: str) -> tuple[PlaybookSpec, PlaybookSnapshot | N
             words = f"playbook {name!r} does not exist; pods are contained and preserved, nothing more. Create it."
             return CONTAIN_AND_PRESERVE, None, words
         spec = STANDARD
+    except ApiError as error:
+        words = f"playbook {name!r} cannot be read ({error}); pods are contained and preserved, nothing more"
+        return CONTAIN_AND_PRESERVE, None, words
     except ValidationError as error:
         words = f"playbook {name!r} cannot be used ({in_words(error)}); pods are contained and preserved, nothing more"
         return CONTAIN_AND_PRESERVE, None, words

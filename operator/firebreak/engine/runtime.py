@@ -68,11 +68,14 @@ class Runtime:
             notices=Notices(api, now, settings.pod),
             tiers=Tiers(api),
             store=open_store(settings),
+            copying=asyncio.Semaphore(settings.captures),
         )
         return cls(tools)
 
     async def __aenter__(self) -> Self:
         self._server = await health.serve(self.tools.settings.port, self.tools.metrics, lambda: self._watching)
+        with contextlib.suppress(ApiError):  # known before the first verdict, or a restart would make it flap
+            await self._reread()
         self._keep(self._enforcement())
         self._keep(self._leadership.run())
         self._keep(self.controller.resync(self.tools.settings.resync_seconds))
@@ -100,6 +103,7 @@ class Runtime:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.tools.notices.close()
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -118,15 +122,19 @@ class Runtime:
     async def _enforcement(self) -> None:
         """Keep the record of enforcement fresh in memory."""
         while True:
-            with contextlib.suppress(ApiError):
-                known = await probe.load(self.tools.api, self.tools.settings.namespace)
-                if known.state is State.PROVEN and self._stale(known):
-                    known = Enforcement(State.UNPROVEN, known.at, f"the proof of {known.at} is too old")
-                    await self._prove_if_leading()
-                if known != self.tools.enforcement:
-                    self.tools.enforcement = known
-                    self.controller.wake_all()
             await asyncio.sleep(REREAD)
+            with contextlib.suppress(ApiError):
+                if await self._reread():
+                    self.controller.wake_all()
+                    await self._prove_if_leading()
+
+    async def _reread(self) -> bool:
+        """Take over what is on record; return whether it says something new. A proof that is too old proves nothing."""
+        known = await probe.load(self.tools.api, self.tools.settings.namespace)
+        if known.state is State.PROVEN and self._stale(known):
+            known = Enforcement(State.UNPROVEN, known.at, f"the proof of {known.at} is too old")
+        before, self.tools.enforcement = self.tools.enforcement, known
+        return known != before
 
     async def _probe(self) -> Enforcement:
         """Run the probe with Firebreak's own image. Raises `ApiError` when that cannot be found out."""

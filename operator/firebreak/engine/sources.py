@@ -56,7 +56,7 @@ def _out_of_container(tools: Tools, request: Request, target: ContainerRef, opti
         return LogSource(tools.api, target, limits)
     if request.source is capture.Source.VOLATILE:
         return VolatileSource(tools.api, target)
-    return TarSource(tools.api, target, options.paths, secret_mounts(request.pod), limits)
+    return TarSource(tools.api, target, options.paths, secret_mounts(request.pod, target.container), limits)
 
 
 async def _pod(tools: Tools, pod: Pod) -> Json:

@@ -9,7 +9,7 @@ from firebreak.api.playbook import Approval
 from firebreak.engine.case import Case
 from firebreak.engine.execute import Result, carry_out, verify
 from firebreak.engine.stages import Stage
-from firebreak.kube.errors import Conflict
+from firebreak.kube.errors import PERMANENT, Conflict
 from firebreak.model.change import Change
 from firebreak.model.record import report, step, with_changes, with_step, without_leftovers
 from firebreak.model.tiers import needed
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 ASK_AGAIN, AFTER_CONFLICT, WHILE_BLOCKED, WHILE_UNSETTLED = 0.5, 0.2, 30.0, 300.0  # seconds
 
 # Looking again must not make a settled incident look busy: these keep their state until something else comes of it.
+MOST_CONFLICTS = 6
 LOOKED_AT_AGAIN = frozenset({StepState.WAITING, StepState.PARTIAL, StepState.FAILED})
 
 
@@ -34,23 +35,42 @@ def gate(change: Change, approval: Approval) -> ChangeState:
 
 async def run(case: Case, stage: Stage) -> float | None:
     """Run a stage once. Returns the seconds after which to run it again, None when it is settled for now."""
-    if blocked := await _blocked(case, stage):
-        await case.journal.write(
-            lambda s: with_step(s, stage.name, state=StepState.BLOCKED, message=blocked),
-            case.claim(Verdict(stage.condition, "False", "RightsMissing", blocked)),
-        )
-        return WHILE_BLOCKED
+    if missing := await _missing(case, stage):
+        return await _block(case, stage, "RightsMissing", missing)
     if step(case.status, stage.name).state not in LOOKED_AT_AGAIN:
         _begin(case, stage)
+    try:
+        state = await _run(case, stage)
+    except Conflict as error:
+        return await _moved(case, stage, error)
+    except PERMANENT as error:
+        return await _block(case, stage, "Refused", f"the API server refused: {error}")
+    case.conflicts.pop(stage.name, None)
+    return None if state in {StepState.DONE, StepState.WAITING} else WHILE_UNSETTLED
+
+
+async def _run(case: Case, stage: Stage) -> StepState:
     changes = await stage.plan(case)
     case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
-    try:
-        await _carry_out(case, stage, changes)
-    except Conflict as error:
-        log.info("the world moved; planning again", incident=str(case.id), step=stage.name, error=str(error))
-        return AFTER_CONFLICT
-    state = await _finish(case, stage)
-    return None if state in {StepState.DONE, StepState.WAITING} else WHILE_UNSETTLED
+    await _carry_out(case, stage, changes)
+    return await _finish(case, stage)
+
+
+async def _block(case: Case, stage: Stage, reason: str, words: str) -> float:
+    await case.journal.write(
+        lambda s: with_step(s, stage.name, state=StepState.BLOCKED, message=words),
+        case.claim(Verdict(stage.condition, "False", reason, words)),
+    )
+    return WHILE_BLOCKED
+
+
+async def _moved(case: Case, stage: Stage, error: Conflict) -> float:
+    """The world moved under the plan: plan again, less and less eagerly, and say so when it goes on."""
+    number = case.conflicts[stage.name] = case.conflicts.get(stage.name, 0) + 1
+    log.info("the world moved; planning again", incident=str(case.id), step=stage.name, error=str(error))
+    if number > MOST_CONFLICTS:
+        return await _block(case, stage, "KeepsChanging", f"somebody keeps changing what is to be changed: {error}")
+    return float(min(WHILE_BLOCKED, AFTER_CONFLICT * 2**number))
 
 
 def _begin(case: Case, stage: Stage) -> None:
@@ -59,7 +79,7 @@ def _begin(case: Case, stage: Stage) -> None:
     case.journal.note(lambda s: with_step(s, stage.name, state=StepState.RUNNING, **fields))
 
 
-async def _blocked(case: Case, stage: Stage) -> str:
+async def _missing(case: Case, stage: Stage) -> str:
     tier = needed(stage.name)
     missing = await case.tools.tiers.missing(tier, case.id.namespace)
     return f"rights of tier {tier.name} are missing ({', '.join(missing[:5])}): {tier.remedy}" if missing else ""

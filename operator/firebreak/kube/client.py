@@ -8,7 +8,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,13 +21,13 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception_type,
-    stop_after_delay,
+    stop_before_delay,
     wait_random_exponential,
 )
 from yarl import URL
 
 from firebreak.api.base import Json
-from firebreak.kube.errors import Forbidden, Unavailable, error_from
+from firebreak.kube.errors import Forbidden, NotFound, TooLarge, Unavailable, error_from
 from firebreak.model.change import Ref, collection
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -35,9 +35,12 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 REQUEST_TIMEOUT = 15.0  # seconds for one try
+LONGEST_PAUSE = 5.0  # seconds between tries, whatever Retry-After asks for: a cut is waiting
 RETRY_BUDGET = 30.0  # seconds for all tries of one call
 TOKEN_AGE = 60.0  # seconds until a mounted token is read again; kubelet replaces it long before it expires
 UNAUTHORIZED = 401
+PAGE, REDUCED_PAGE = 500, 20  # objects of a list that are asked for at once
+LONGEST_ANSWER = 48 * 2**20  # bytes: what a list may cost before it is refused, well below the container's memory
 TOO_LONG_LINE = 2**24  # bytes of one watch event; an object in etcd has at most 1.5 MiB
 
 
@@ -56,7 +59,7 @@ def _pause(state: RetryCallState) -> float:
     """Wait as long as the server asks for, else a random, growing while."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, Unavailable) else None
-    return asked if asked is not None else _BACKOFF(state)
+    return min(asked, LONGEST_PAUSE) if asked is not None else _BACKOFF(state)
 
 
 _BACKOFF = wait_random_exponential(multiplier=0.1, max=5)
@@ -134,7 +137,7 @@ class Api:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             wait=_pause,
-            stop=stop_after_delay(self.limits.budget),
+            stop=stop_before_delay(self.limits.budget),
             reraise=True,
         )
         async for attempt in retrying:
@@ -169,7 +172,7 @@ class Api:
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=self.limits.timeout),
             ) as response:
-                answer = await _json(response)
+                answer = await _json(what, response)
                 if response.status >= 400:  # noqa: PLR2004 - HTTP
                     raise error_from(what, response.status, answer, response.headers.get("Retry-After"))
                 return answer
@@ -177,8 +180,11 @@ class Api:
             raise Unavailable(what, f"no answer from the API server ({type(error).__name__}: {error})") from error
 
     async def get(self, ref: Ref, *, metadata_only: bool = False) -> Json:
-        """Read one object. Raises `NotFound`."""
-        return await self.request("GET", ref.path, accept=METADATA_ONLY if metadata_only else "application/json")
+        """Read one object; with a uid in the ref only that very one. Raises `NotFound`."""
+        found = await self.request("GET", ref.path, accept=METADATA_ONLY if metadata_only else "application/json")
+        if ref.uid and found["metadata"]["uid"] != ref.uid:
+            raise NotFound(f"GET {ref.path}", f"{ref} is gone; another one has its name now")
+        return found
 
     async def list_all(
         self,
@@ -188,21 +194,37 @@ class Api:
         labels: str | None = None,
         fields: str | None = None,
         metadata_only: bool = False,
+        keep: Callable[[Json], Json] | None = None,
     ) -> list[Json]:
-        """Return all objects of a kind, in one namespace or in all, selected on the server."""
-        return (
-            await self.list_from(collection(kind, namespace), labels=labels, fields=fields, metadata_only=metadata_only)
-        )[0]
+        """Return all objects of a kind, in one namespace or in all, selected on the server.
+
+        `keep` reduces each object as it comes, for kinds that anybody may fill with a megabyte.
+        """
+        path = collection(kind, namespace)
+        items, _ = await self.list_from(path, labels=labels, fields=fields, metadata_only=metadata_only, keep=keep)
+        return items
 
     async def list_from(
-        self, path: str, *, labels: str | None = None, fields: str | None = None, metadata_only: bool = False
+        self,
+        path: str,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        metadata_only: bool = False,
+        keep: Callable[[Json], Json] | None = None,
     ) -> tuple[list[Json], str]:
-        """Return the objects below a path and the resourceVersion to watch from."""
-        params = _selectors(labels, fields)
-        answer = await self.request(
-            "GET", path, params=params, accept=METADATA_LIST if metadata_only else "application/json"
-        )
-        return answer.get("items") or [], str((answer.get("metadata") or {}).get("resourceVersion", ""))
+        """Return the objects below a path and the resourceVersion to watch from. Raises `TooLarge`."""
+        params = _selectors(labels, fields) | {"limit": str(REDUCED_PAGE if keep else PAGE)}
+        accept = METADATA_LIST if metadata_only else "application/json"
+        items: list[Json] = []
+        while True:
+            answer = await self.request("GET", path, params=params, accept=accept)
+            page = answer.get("items") or []
+            items.extend(map(keep, page) if keep else page)
+            metadata = answer.get("metadata") or {}
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion", ""))
+            params = params | {"continue": metadata["continue"]}
 
     async def create(self, kind: str, namespace: str | None, body: Json, *, dry_run: bool = False) -> Json:
         """Create an object. Raises `AlreadyExists`."""
@@ -245,7 +267,7 @@ class Api:
                 read_bufsize=TOO_LONG_LINE,
             ) as response:
                 if response.status >= 400:  # noqa: PLR2004 - HTTP
-                    raise error_from(what, response.status, await _json(response))
+                    raise error_from(what, response.status, await _json(what, response))
                 async for line in response.content:
                     event = json.loads(line)
                     if event.get("type") == "ERROR":
@@ -262,10 +284,15 @@ def _selectors(labels: str | None, fields: str | None) -> dict[str, str]:
     return {k: v for k, v in (("labelSelector", labels), ("fieldSelector", fields)) if v}
 
 
-async def _json(response: aiohttp.ClientResponse) -> Json:
-    """Read the answer; what is not a JSON object (a proxy's page, say) counts as empty."""
+async def _json(what: str, response: aiohttp.ClientResponse) -> Json:
+    """Read the answer; what is not a JSON object (a proxy's page, say) counts as empty. Raises `TooLarge`."""
+    data = bytearray()
+    async for chunk in response.content.iter_any():
+        data += chunk
+        if len(data) > LONGEST_ANSWER:
+            raise TooLarge(what, f"the answer is longer than {LONGEST_ANSWER >> 20} MiB; somebody filled the list")
     try:
-        answer: Any = json.loads(await response.read())
+        answer: Any = json.loads(data)
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}

@@ -46,6 +46,14 @@ class Invalid(ApiError):
     """The request itself is wrong; repeating it does not help."""
 
 
+class TooLarge(ApiError):
+    """The answer is longer than may be read: whoever may create objects could fill a list without end."""
+
+
+PERMANENT = (Forbidden, Invalid, TooLarge)
+"""What repeating does not mend: it is said in the status, and looked at again slowly."""
+
+
 class Gone(ApiError):
     """The resourceVersion of a watch is too old."""
 

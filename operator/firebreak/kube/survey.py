@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from firebreak.api.base import Json
 from firebreak.api.incident import Selector, Target
 from firebreak.kube.client import Api
-from firebreak.kube.errors import ApiError, Forbidden, NotFound
+from firebreak.kube.errors import ApiError, NotFound
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account, Grant, Network, Rights, Secrets, SecretUse, Workload
 from firebreak.model.names import IncidentRef
@@ -34,13 +35,19 @@ async def find(api: Api, ref: Ref) -> Json | None:
         return None
 
 
-async def target_pods(api: Api, incident: IncidentRef, target: Target) -> tuple[Pod, ...]:
-    """Return the pods that a target means now, and those that carry the incident's key already (detached ones)."""
+async def target_pods(
+    api: Api, incident: IncidentRef, target: Target, only: AbstractSet[str] = frozenset()
+) -> tuple[Pod, ...]:
+    """Return the pods that a target means now, and those that carry the incident's key already (detached ones).
+
+    `only`: the uids that a named pod may have; a namesake with another one is left out.
+    """
     marked, meant = await asyncio.gather(
         api.list_all("Pod", incident.namespace, labels=incident.label), _meant(api, incident.namespace, target)
     )
     pods = {p["metadata"]["uid"]: Pod(p) for p in [*meant, *marked]}
-    return tuple(sorted(pods.values(), key=lambda p: (p.name, p.uid)))
+    found = sorted(pods.values(), key=lambda p: (p.name, p.uid))
+    return tuple(p for p in found if not (target.pod and only) or p.uid in only)
 
 
 async def _meant(api: Api, namespace: str, target: Target) -> list[Json]:
@@ -91,9 +98,19 @@ def _controller(obj: Json) -> Json:
 async def network(api: Api, incident: IncidentRef, pods: tuple[Pod, ...]) -> Network:
     """Read what decides whether these pods are cut off."""
     policies, foreign = await asyncio.gather(
-        api.list_all("NetworkPolicy", incident.namespace), foreign_policies(api, incident.namespace)
+        api.list_all("NetworkPolicy", incident.namespace, keep=_outline), foreign_policies(api, incident.namespace)
     )
     return Network(incident, pods, tuple(policies), foreign)
+
+
+def _outline(policy: Json) -> Json:
+    """What a verdict needs of a policy: whom it selects, and whether it allows anything in a direction."""
+    if policy["metadata"]["name"].startswith("firebreak-"):
+        return policy  # what is ours is looked at closely
+    spec = policy.get("spec") or {}
+    allows: Json = {way: [{}] for way in ("ingress", "egress") if spec.get(way)}
+    outline = {key: spec.get(key) for key in ("podSelector", "policyTypes")} | allows
+    return {"metadata": {"name": policy["metadata"]["name"]}, "spec": outline}
 
 
 async def foreign_policies(api: Api, namespace: str) -> tuple[str, ...]:
@@ -112,8 +129,8 @@ async def _foreign(api: Api, path: str, plural: str, namespace: str) -> list[str
         items, _ = await api.list_from(path)
     except NotFound:
         return []
-    except Forbidden:
-        return [f"{plural} (not readable: grant the contain tier)"]
+    except ApiError as error:
+        return [f"{plural} (not readable: {error.message[:100]})"]
     mine = [o["metadata"] for o in items if o["metadata"].get("namespace") in {None, namespace}]
     return [f"{plural} {metadata['name']}" for metadata in mine]
 

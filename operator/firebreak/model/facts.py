@@ -17,6 +17,8 @@ class Network:
     policies: tuple[Json, ...] = ()
     foreign: tuple[str, ...] = ()
     """Objects of other policy engines (Cilium, Calico, AdminNetworkPolicy) that may allow traffic, by name."""
+    gone: tuple[str, ...] = ()
+    """Pods of the incident that have left the API since, by name."""
 
 
 @dataclass(frozen=True)

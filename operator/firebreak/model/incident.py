@@ -32,6 +32,11 @@ class Incident:
         return reference(self.raw)
 
     @property
+    def pod_uids(self) -> frozenset[str]:
+        """The uids that the named pod may have: the one that people wrote, else the one on record; empty is any."""
+        return frozenset({self.spec.pod_uid} if self.spec.pod_uid else self.status.pods)
+
+    @property
     def closed(self) -> bool:
         """Whether people asked to close it."""
         return self.spec.state is State.CLOSED
