@@ -106,6 +106,17 @@ def test_a_status_lists_two_hundred_changes_the_unsettled_first() -> None:
     ]
 
 
+def test_what_was_begun_stays_listed_longest_then_what_is_needed_to_undo_then_what_waits() -> None:
+    before = {"before": {"subjects": []}}
+    current = with_changes(IncidentStatus(), "revoke", many(ChangeState.DONE, range(100)))
+    current = with_changes(current, "revoke", many(ChangeState.WAITING, range(100, 250)))
+    undo = {key: change.model_copy(update=before) for key, change in many(ChangeState.DONE, range(250, 280)).items()}
+    current = with_changes(current, "revoke", undo)
+    current = with_changes(current, "revoke", many(ChangeState.INTENDED, range(280, 290)))
+    listed = [c["object"].rpartition("-")[2] for c in dump(current)["steps"]["revoke"]["changes"].values()]
+    assert listed == [str(n) for n in [*range(280, 290), *range(250, 280), *range(100, 250), *range(10)]]
+
+
 def test_two_hundred_changes_keep_their_order() -> None:
     current = with_changes(IncidentStatus(), "revoke", many(ChangeState.DONE, range(1)))
     current = with_changes(current, "revoke", many(ChangeState.INTENDED, range(1, 200)))
@@ -134,6 +145,7 @@ def test_what_was_begun_and_is_planned_no_longer_is_done_and_what_was_not_begun_
             "waiting": reported(ChangeState.WAITING),
             "manual": reported(ChangeState.MANUAL),
             "failed": reported(ChangeState.FAILED),
+            "failed, needed to undo": reported(ChangeState.FAILED).model_copy(update={"before": {"subjects": []}}),
             "done": reported(ChangeState.DONE),
         },
     )
@@ -141,10 +153,10 @@ def test_what_was_begun_and_is_planned_no_longer_is_done_and_what_was_not_begun_
     assert {key: change.state for key, change in after.changes.items()} == {
         "begun": ChangeState.DONE,
         "begun, planned again": ChangeState.INTENDED,
-        "failed": ChangeState.FAILED,
+        "failed, needed to undo": ChangeState.DONE,
         "done": ChangeState.DONE,
     }
-    assert after.counts == {"Done": 2, "Intended": 1, "Failed": 1}
+    assert after.counts == {"Done": 3, "Intended": 1}
 
 
 def test_the_status_of_a_great_incident_stays_far_below_what_the_api_server_stores() -> None:

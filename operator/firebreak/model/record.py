@@ -51,13 +51,15 @@ def _with_all(status: IncidentStatus, name: str, changes: dict[str, ChangeReport
 def without_leftovers(status: IncidentStatus, name: str, planned: AbstractSet[str]) -> IncidentStatus:
     """Return the status without the Changes of a step that are planned no longer.
 
-    What was begun and is not needed any more is done, whoever finished it; what was never begun is dropped.
+    What was begun and is not needed any more is done, whoever finished it. What was never begun, or failed, is
+    dropped; a failed one that recorded what it overwrites is kept as done, for it may be needed to undo it.
     """
     kept: dict[str, ChangeReport] = {}
     for key, was in step(status, name).changes.items():
-        if key in planned or was.state in {ChangeState.DONE, ChangeState.FAILED}:
+        failed = was.state is ChangeState.FAILED
+        if key in planned or was.state is ChangeState.DONE:
             kept[key] = was
-        elif was.state is ChangeState.INTENDED:
+        elif was.state is ChangeState.INTENDED or (failed and was.before is not None):
             kept[key] = was.model_copy(update={"state": ChangeState.DONE})
     return _with_all(status, name, kept)
 
@@ -118,10 +120,14 @@ def _bounded(changes: dict[str, ChangeReport]) -> dict[str, ChangeReport]:
     return dict(sorted(changes.items(), key=_how_dispensable)[:MOST_CHANGES])
 
 
-def _how_dispensable(item: tuple[str, ChangeReport]) -> tuple[bool, bool]:
-    """What is done goes first, but not what is needed to undo it."""
+def _how_dispensable(item: tuple[str, ChangeReport]) -> int:
+    """What was begun stays longest, then what is needed to undo; what is planned again anyway and what is done go."""
     report = item[1]
-    return (report.state is ChangeState.DONE and report.before is None, report.state is ChangeState.DONE)
+    if report.state is ChangeState.INTENDED:
+        return 0
+    if report.before is not None:
+        return 1
+    return 3 if report.state is ChangeState.DONE else 2
 
 
 def difference(old: Json, new: Json) -> Json:
