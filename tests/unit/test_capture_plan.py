@@ -1,10 +1,18 @@
 """Capture: what is preserved of a pod, in the order in which it vanishes."""
 
-from builders import pod, running
+from typing import Any
+
+import pytest
+
+from builders import NOW, pod, running
+from firebreak.model.pod import Pod
 from firebreak.steps.capture import Request, Source, plan
 
-ONE = pod("web-1", status=running("web", "proxy", restarted=("web",)))
-TWO = pod("web-2", status=running("web"))
+Json = dict[str, Any]
+
+WEB, PROXY = {"name": "web"}, {"name": "proxy"}
+ONE = pod("web-1", status=running("web", "proxy", restarted=("web",)), containers=[WEB, PROXY])
+TWO = pod("web-2", status=running("web"), containers=[WEB])
 
 
 def names(*waves: tuple[Request, ...]) -> list[list[str]]:
@@ -66,6 +74,46 @@ def test_logs_are_taken_of_containers_of_all_kinds_that_ever_started() -> None:
     }
     documents = plan((pod(status=status),), files=True)[1]
     assert [r.container for r in documents if r.source is Source.LOG] == ["migrate", "debug"]
+
+
+def looked_into(one: Pod) -> list[str | None]:
+    """The containers that are looked into, for what is volatile and for files alike."""
+    volatile, _, files = plan((one,), files=True)
+    assert [r.container for r in volatile] == [r.container for r in files]
+    return [r.container for r in volatile]
+
+
+def test_a_container_that_does_not_run_is_asked_for_so_that_what_cannot_be_had_is_a_gap() -> None:
+    crashing = {"name": "web", "containerID": "containerd://1", "restartCount": 4}
+    crashing["state"] = {"waiting": {"reason": "CrashLoopBackOff"}}
+    status = {"containerStatuses": [crashing, *running("proxy")["containerStatuses"]]}
+    assert looked_into(pod(status=status, containers=[WEB, PROXY])) == ["proxy", "web"]
+
+
+def test_the_containers_of_a_finished_pod_are_gaps_too() -> None:
+    ended = {"name": "web", "containerID": "containerd://1", "state": {"terminated": {"exitCode": 137}}}
+    assert looked_into(pod(status={"phase": "Failed", "containerStatuses": [ended]}, containers=[WEB])) == ["web"]
+
+
+def test_sidecars_and_ephemeral_containers_are_looked_into_like_others() -> None:
+    sidecar = {"name": "mesh", "restartPolicy": "Always"}
+    lists = {"initContainers": [sidecar], "containers": [WEB], "ephemeralContainers": [{"name": "debug"}]}
+    assert looked_into(pod(**lists)) == ["mesh", "web", "debug"]
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        ({"containerID": "containerd://1", "state": {"terminated": {"exitCode": 0}}}, []),
+        ({"state": {"waiting": {"reason": "PodInitializing"}}}, []),
+        ({"containerID": "containerd://1", "state": {"running": {"startedAt": NOW}}}, ["migrate"]),
+        ({"containerID": "containerd://1", "state": {"terminated": {"exitCode": 1}}}, ["migrate"]),
+        ({"containerID": "containerd://1", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}, ["migrate"]),
+    ],
+)
+def test_an_init_container_is_looked_into_while_it_works_and_when_it_failed(status: Json, wanted: list[str]) -> None:
+    statuses = {"initContainerStatuses": [{"name": "migrate", **status}]}
+    assert looked_into(pod(status=statuses, initContainers=[{"name": "migrate"}])) == wanted
 
 
 def test_a_pod_that_never_started_still_gives_its_documents() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from firebreak.model.loose import text
+from firebreak.api.base import Json
+from firebreak.model.loose import mapping, text
 from firebreak.model.pod import Pod
 
 
@@ -33,11 +34,31 @@ class Request:
 
 def plan(pods: tuple[Pod, ...], *, files: bool) -> tuple[tuple[Request, ...], ...]:
     """Return the artifacts of all pods in waves: what dies first for all of them, then the rest, long copies last."""
+    inside = tuple((pod, name) for pod in pods for name in _containers(pod))
     return (
-        tuple(_of(p, Source.VOLATILE, f"volatile/{c}.txt", "text/plain", c) for p in pods for c in p.running),
+        tuple(_of(pod, Source.VOLATILE, f"volatile/{c}.txt", "text/plain", c) for pod, c in inside),
         tuple(request for pod in pods for request in _documents(pod)),
-        tuple(_of(p, Source.FILES, f"files/{c}.tar", "application/x-tar", c) for p in pods for c in p.running if files),
+        tuple(_of(pod, Source.FILES, f"files/{c}.tar", "application/x-tar", c) for pod, c in inside if files),
     )
+
+
+def _containers(pod: Pod) -> list[str]:
+    """The containers to look into, the running ones first.
+
+    One that does not run now (it crashed, or has not started) is asked for all the same: what cannot be had is then on
+    record as a gap, never left out in silence.
+    """
+    named = (text(container.get("name")) for kind, container in pod.containers() if _lasts(pod, kind, container))
+    return sorted(filter(None, named), key=lambda name: name not in pod.running)
+
+
+def _lasts(pod: Pod, kind: str, container: Json) -> bool:
+    """Whether a container is there to stay; an init container counts while it is at work, and when it failed."""
+    if kind != "initContainers" or container.get("restartPolicy") == "Always":
+        return True
+    status = next((s for s in pod.statuses() if s.get("name") == container.get("name")), {})
+    ended = mapping(mapping(status.get("state")).get("terminated"))
+    return bool(status.get("containerID")) and not (ended and ended.get("exitCode") == 0)
 
 
 def _documents(pod: Pod) -> Iterator[Request]:
