@@ -35,8 +35,10 @@ def cut_pod(name: str = "web-1", **fields: Any) -> Pod:
     return pod(name, labels={"app": "web", KEY: "true", "quarantine": "true"}, annotations=STAY, **fields)
 
 
-def network(*pods: Pod, policies: tuple[Json, ...] = (OURS,), foreign: tuple[str, ...] = ()) -> Network:
-    return Network(INCIDENT, pods, policies, foreign)
+def network(
+    *pods: Pod, policies: tuple[Json, ...] = (OURS,), foreign: tuple[str, ...] = (), gone: tuple[str, ...] = ()
+) -> Network:
+    return Network(INCIDENT, pods, policies, foreign, gone)
 
 
 def after(facts: Network, changes: list[Change]) -> Network:
@@ -170,6 +172,26 @@ def test_an_annotation_that_a_pod_brought_along_does_not_keep_it_from_being_deta
     assert strip.body["metadata"]["annotations"] == {"firebreak.dev/original-labels": '{"app": "web"}'}
 
 
+def test_detaching_again_keeps_the_labels_that_the_first_time_recorded() -> None:
+    recorded = {**STAY, "firebreak.dev/original-labels": '{"app": "web", "tier": "front"}'}
+    labels = {"app": "web", "x": "y", KEY: "true", "quarantine": "true"}
+    held = pod(labels=labels, annotations=recorded, owner=("ReplicaSet", "web-7d9"))
+    (strip,) = plan(network(held), detach=True)
+    assert strip.body == {
+        "metadata": {
+            "labels": {"app": None, "x": None},
+            "annotations": {"firebreak.dev/original-labels": '{"app": "web", "tier": "front", "x": "y"}'},
+        }
+    }
+    assert strip.before == {"labels": {"app": "web", "tier": "front", "x": "y"}}
+
+
+@pytest.mark.parametrize("planted", ["", "[]", "null", '{"app": 1}', '{"quarantine": "true"}', "[" * 100_000])
+def test_a_record_of_labels_that_cannot_be_read_adds_nothing(planted: str) -> None:
+    held = pod(labels={"app": "web"}, annotations={"firebreak.dev/original-labels": planted})
+    assert quarantine.strip(held, INCIDENT).before == {"labels": {"app": "web"}}
+
+
 def test_a_pod_without_labels_of_its_own_is_detached_once() -> None:
     held = pod(labels={KEY: "true", "quarantine": "true"}, annotations=STAY, owner=("ReplicaSet", "web-7d9"))
     facts = network(held)
@@ -244,6 +266,21 @@ def test_a_cut_pod_on_a_proven_cluster_is_contained() -> None:
     assert judge(network(cut_pod()), PROVEN) == Verdict(
         "Contained", "True", "Enforced", f"web-1; enforcement proven {NOW}"
     )
+
+
+def test_a_pod_that_left_the_api_beside_one_that_is_cut_is_a_doubt_that_names_both() -> None:
+    assert judge(network(cut_pod(), gone=("web-2",)), PROVEN) == Verdict(
+        "Contained",
+        "Unknown",
+        "TargetGone",
+        "web-2 left the API: a forced deletion leaves processes running, look at the node; "
+        f"web-1 cut off, enforcement proven {NOW}",
+    )
+
+
+def test_a_plain_no_is_said_before_the_doubt_about_who_is_gone() -> None:
+    assert judge(network(pod(), gone=("web-2",)), PROVEN).reason == "NotCut"
+    assert judge(network(cut_pod(), gone=("web-2",)), NOT_ENFORCED).reason == "NotEnforced"
 
 
 def test_an_accepted_policy_on_an_unproven_cluster_is_not_a_packet_dropped() -> None:

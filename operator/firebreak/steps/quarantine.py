@@ -7,7 +7,15 @@ from firebreak.api.base import Json
 from firebreak.model.change import Change, Ref, Verb, includes
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.facts import Network
-from firebreak.model.names import INCIDENT, MANAGED_BY, ORIGINAL_LABELS, QUARANTINE, STAY, IncidentRef
+from firebreak.model.names import (
+    INCIDENT,
+    MANAGED_BY,
+    ORIGINAL_LABELS,
+    QUARANTINE,
+    QUARANTINE_PREFIX,
+    STAY,
+    IncidentRef,
+)
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import CONTAINED, Verdict
 
@@ -80,7 +88,7 @@ def detachable(pod: Pod) -> bool:
 
 def as_detached(pod: Pod) -> Pod:
     """Return the pod as it will be after detaching, for plans of what comes then."""
-    annotations = {**pod.annotations, ORIGINAL_LABELS: json.dumps(pod.own_labels, sort_keys=True)}
+    annotations = {**pod.annotations, ORIGINAL_LABELS: json.dumps(_originals(pod), sort_keys=True)}
     metadata = {**pod.metadata, "labels": {}, "annotations": annotations, "ownerReferences": []}
     return Pod({**pod.raw, "metadata": metadata})
 
@@ -115,22 +123,38 @@ def _mend(live: Json, incident: IncidentRef) -> Change:
 
 def strip(pod: Pod, incident: IncidentRef) -> Change:
     """Detach: strip the pod's own labels, so that Services drop it and its ReplicaSet makes a fresh one."""
-    own = pod.own_labels
+    originals = _originals(pod)
     body: Json = {
         "metadata": {
-            "labels": dict.fromkeys(own),
-            "annotations": {ORIGINAL_LABELS: json.dumps(own, sort_keys=True)},
+            "labels": dict.fromkeys(pod.own_labels),
+            "annotations": {ORIGINAL_LABELS: json.dumps(originals, sort_keys=True)},
         }
     }
     return Change(
         Verb.PATCH,
         pod.ref,
         body=body,
-        before={"labels": own},
+        before={"labels": originals},
         part="detach",
         why="Services drop the pod, its ReplicaSet makes a fresh one, and no rollout can delete it",
         undo=f"firebreak release {incident.name} -n {incident.namespace} gives the labels back",
     )
+
+
+def original_labels(pod: Pod) -> dict[str, str] | None:
+    """Return the labels that detaching stripped, None when none are recorded or the record was tampered with."""
+    try:
+        recorded = json.loads(pod.annotations[ORIGINAL_LABELS])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    if not isinstance(recorded, dict) or not all(isinstance(value, str) for value in recorded.values()):
+        return None
+    return {k: v for k, v in recorded.items() if k != QUARANTINE and not k.startswith(QUARANTINE_PREFIX)}
+
+
+def _originals(pod: Pod) -> dict[str, str]:
+    """What to record: the labels of now, and those of an earlier detaching that somebody has half undone since."""
+    return {**(original_labels(pod) or {}), **pod.own_labels}
 
 
 def judge(facts: Network, enforcement: Enforcement) -> Verdict:
@@ -142,6 +166,12 @@ def judge(facts: Network, enforcement: Enforcement) -> Verdict:
         words = f"{names}: other policy engines may still allow traffic: {', '.join(facts.foreign[:5])}"
         return Verdict(CONTAINED, "Unknown", "OtherPolicyEngines", words)
     match enforcement.state:
+        case State.PROVEN if facts.gone:
+            words = (
+                f"{', '.join(facts.gone[:10])} left the API: a forced deletion leaves processes running, look at the "
+                f"node; {names} cut off, enforcement proven {enforcement.at}"
+            )
+            return Verdict(CONTAINED, "Unknown", "TargetGone", words)
         case State.PROVEN:
             return Verdict(CONTAINED, "True", "Enforced", f"{names}; enforcement proven {enforcement.at}")
         case State.NOT_ENFORCED:

@@ -5,7 +5,6 @@ pod that is still cut is never called released, and running it again does the re
 and revocations go; another incident's on the same pod or binding stay.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from firebreak.model.change import Change, Ref, Risk, Verb
 from firebreak.model.facts import Account
 from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE, QUARANTINE_PREFIX, STAY, IncidentRef
 from firebreak.model.pod import Pod
+from firebreak.steps.quarantine import original_labels
 from firebreak.steps.revoke import names
 
 LABELS_BACK = ("Services and the ReplicaSet that select its labels",)
@@ -92,17 +92,6 @@ def _freeing(pod: Pod, incident: IncidentRef, back: dict[str, str] | None, *, ke
     if pod.detached and not keep_detached:
         return "lets traffic through again; its own labels cannot be given back, the record of them cannot be read"
     return "lets traffic through again" + ("; it stays detached, without its own labels" if pod.detached else "")
-
-
-def original_labels(pod: Pod) -> dict[str, str] | None:
-    """Return the labels that detaching stripped, None when none are recorded or the record was tampered with."""
-    try:
-        recorded = json.loads(pod.annotations[ORIGINAL_LABELS])
-    except (KeyError, ValueError, RecursionError):
-        return None
-    if not isinstance(recorded, dict) or not all(isinstance(value, str) for value in recorded.values()):
-        return None
-    return {k: v for k, v in recorded.items() if k != QUARANTINE and not k.startswith(QUARANTINE_PREFIX)}
 
 
 def _lift(incident: IncidentRef, policy: Json) -> Change:
