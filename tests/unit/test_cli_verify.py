@@ -1,6 +1,7 @@
 """`firebreak verify`, the real command on a sealed bundle on files."""
 
 import asyncio
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from cli_harness import Cli, bare, incident, write_kubeconfig
 from evidence_samples import COLLECTOR, PREFIX, Pieces, a_request, bundle_in
 from fake_api import FakeApi
 from firebreak.cli.failure import Failure
-from firebreak.cli.verifying import split
+from firebreak.cli.verifying import inside, split
 from firebreak.evidence import custody
 from firebreak.evidence.seal import seal
 from firebreak.evidence.store import EvidenceStore
@@ -28,10 +29,59 @@ async def test_untouched_evidence_is_as_it_was_sealed(fake: FakeApi, tmp_path: P
     url = f"file://{tmp_path}/evidence/{PREFIX}"
     fake.put(incident(status={"evidence": {"url": url, "seal": digest}}))
     ran = await Cli(write_kubeconfig(tmp_path, fake.url, "shop"))("verify", "shell")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (0, f"FIREBREAK_STORE is not set; the address is the status's own: {url}\n")
     first, second, third = ran.out.splitlines()[:3]
     assert (first, third) == (f"{url}: as it was sealed", f"seal {digest}")
     assert second.startswith("1 artifacts, 5 bytes hashed, 1 manifests")
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+async def test_evidence_in_ones_own_store_is_verified_there(
+    fake: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    digest = await fill(tmp_path / "evidence" / "prod")
+    monkeypatch.setenv("FIREBREAK_STORE", f"file://{tmp_path}/evidence{end}")
+    url = f"file://{tmp_path}/evidence/prod/{PREFIX}"
+    fake.put(incident(status={"evidence": {"url": url, "seal": digest}}))
+    ran = await Cli(write_kubeconfig(tmp_path, fake.url, "shop"))("verify", "shell")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith(f"{url}: as it was sealed\n")
+
+
+async def test_a_status_cannot_steer_credentials_to_another_store(
+    fake: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = await fill(tmp_path / "theirs")
+    monkeypatch.setenv("FIREBREAK_STORE", f"file://{tmp_path}/ours")
+    url = f"file://{tmp_path}/theirs/{PREFIX}"
+    fake.put(incident(status={"evidence": {"url": url, "seal": digest}}))
+    cli = Cli(write_kubeconfig(tmp_path, fake.url, "shop"))
+    ran = await cli("verify", "shell")
+    what = f"error: the status says that the evidence is at {url}, which is not in the store file://{tmp_path}/ours"
+    command = f"firebreak verify --url {url} --seal {digest}"
+    hint = f"next:  find out who wrote that status; if you trust the address with your credentials: {command}"
+    assert (ran.code, ran.out, ran.err) == (1, "", f"{what} (FIREBREAK_STORE)\n{hint}\n")
+    assert (await cli(*command.split()[1:])).code == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://own-else/incidents/shop/shell-1",
+        "s3://own/../else/incidents/shop/shell-1",
+        "s3://own//incidents/shop/shell-1",
+        "S3://own/incidents/shop/shell-1",
+        "gs://own/incidents/shop/shell-1",
+        "s3://own@else/incidents/shop/shell-1",
+        "s3://own/incidents/shop/shell-1?endpoint=x",
+        "s3://own/incidents/shop/x'; id #",
+        "s3://own",
+    ],
+)
+def test_what_only_looks_like_ones_own_store_is_outside(url: str) -> None:
+    with pytest.raises(Failure, match=r"which is not in the store s3://own \(FIREBREAK_STORE\)") as refused:
+        inside("s3://own", url, None)
+    assert shlex.split(refused.value.hint.partition("credentials: ")[2]) == ["firebreak", "verify", "--url", url]
 
 
 def test_changed_evidence_is_found_and_named(tmp_path: Path) -> None:

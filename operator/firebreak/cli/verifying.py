@@ -1,5 +1,6 @@
 """What `firebreak verify` does: find the bundle and the seal that it must have, verify, show the findings."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,12 +15,17 @@ from firebreak.cli.text import size
 from firebreak.evidence.keys import Key, is_key
 from firebreak.evidence.store import EvidenceStore
 from firebreak.evidence.verify import Verification, verify
+from firebreak.settings import Settings
 
 FOLDER = "incidents"  # what every bundle's place in the store begins with, after the cluster's name
 
 
 async def verify_incident(session: Session, name: str, seal: str | None) -> None:
-    """Verify the bundle of an incident by the seal in its status. Raises Failure."""
+    """Verify the bundle of an incident by the seal in its status. Raises Failure.
+
+    The store is the person's own, when FIREBREAK_STORE names one: who can write a status must not decide where this
+    person's credentials are sent.
+    """
     async with connect(session.options) as cluster:
         incident = await cluster.incident(name)
     report = incident.status.evidence
@@ -27,17 +33,45 @@ async def verify_incident(session: Session, name: str, seal: str | None) -> None
         raise Failure(
             f"incident {incident.id} has no evidence yet", f"firebreak watch {name} -n {incident.id.namespace}"
         )
-    await verify_url(session, report.url, seal or report.seal or None)
+    settings = read_settings()
+    wanted = seal or report.seal or None
+    if settings.store:
+        where = settings.store, inside(settings.store, report.url, wanted)
+    else:
+        session.terminal.note(f"FIREBREAK_STORE is not set; the address is the status's own: {report.url}")
+        where = split(report.url)
+    await _verify(session, settings, report.url, where, wanted)
 
 
 async def verify_url(session: Session, url: str, seal: str | None) -> None:
     """Verify the bundle at an address. Raises Failure when it is not as it was sealed."""
-    root, prefix = split(url)
-    options = {name: secret.get_secret_value() for name, secret in read_settings().store_options.items()}
+    await _verify(session, read_settings(), url, split(url), seal)
+
+
+async def _verify(session: Session, settings: Settings, url: str, where: tuple[str, Key], seal: str | None) -> None:
+    root, prefix = where
+    options = {name: secret.get_secret_value() for name, secret in settings.store_options.items()}
     result = await verify(EvidenceStore.open(root, options), prefix, expected_digest=seal)
     session.terminal.emit({"url": url, "ok": result.ok, **asdict(result)}, lambda: _drawn(url, result, seal))
     if not result.ok:
         raise Failure(f"{len(result.problems)} problems: this evidence cannot be relied on as sealed")
+
+
+def inside(store: str, url: str, seal: str | None) -> Key:
+    """Return the bundle's place in a store. Raises Failure when its address lies outside.
+
+    The place is never read as part of a URL: no `..` in it, however it is written, leads out of the store.
+    """
+    base = store.rstrip("/") + "/"
+    key = url.rstrip("/").removeprefix(base)
+    if not url.startswith(base) or not is_key(key):
+        command = ["firebreak", "verify", "--url", url, *(["--seal", seal] if seal else [])]
+        raise Failure(
+            f"the status says that the evidence is at {url}, which is not in the store {store} (FIREBREAK_STORE)",
+            f"find out who wrote that status; if you trust the address with your credentials: {shlex.join(command)}",
+        )
+    split(url)  # refuses what is in the store and yet no incident's evidence
+    return Key(key)
 
 
 def split(url: str) -> tuple[str, Key]:
