@@ -22,7 +22,7 @@ help: ## list the targets
 demo: image ## a real cluster, an attack, an Incident, and what Firebreak does about it
 	@$(RUN)/python -m demo $(ARGS)
 
-demo-clean: .venv/.ready ## remove what the demo left, the cluster included
+demo-clean: .venv/.ready ## remove what the demo left, and the cluster if nothing else is in it
 	@$(RUN)/python -m demo --clean
 
 test: lint unit e2e ## everything: gates, unit tests, end-to-end tests on a real cluster
@@ -53,7 +53,7 @@ bench: cluster-up ## speed as ratios against the floor
 	@PYTHONPATH=tests/e2e $(RUN)/python -m benchmarks $(ARGS)
 
 cluster-up: .venv/.ready ## start the real cluster (about 5 minutes the first time: it is built)
-	@$(CLUSTER) up
+	@$(CLUSTER) up >/dev/null
 
 cluster-down: .venv/.ready ## stop the cluster and remove its state
 	@$(CLUSTER) down --purge

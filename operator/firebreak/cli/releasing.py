@@ -63,7 +63,8 @@ async def release_incident(session: Session, name: str, wish: Wish) -> None:
     )
     require_done(results)
     if cut:
-        raise Failure(f"still under the key of {ref}: {', '.join(cut)}", "run the command again")
+        hint = "a pod that is being deleted stays cut until it is gone; run the command again then"
+        raise Failure(f"still under the key of {ref}: {', '.join(cut)}", hint)
 
 
 async def _found(cluster: Cluster, name: str, wish: Wish) -> tuple[IncidentRef, Incident | None]:

@@ -51,6 +51,7 @@ def conclude(
     generation: int,
 ) -> IncidentStatus:
     """Return the status with phase, message, table columns and the overall conditions derived from the rest."""
+    status = _not_yet_sealed(status, now=now, generation=generation)
     closed = status.phase is Phase.CLOSED  # nothing moves, sticks or waits any more
     reports = {} if closed else {name: step(status, name) for name in steps}
     waiting = {n: r for n, r in reports.items() if r.state is StepState.WAITING}
@@ -93,6 +94,16 @@ def _moves(name: str, report: StepReport, steps: tuple[str, ...], status: Incide
     """Whether a step is at work or next. One that waits for another only is not: that other one is, or is stuck."""
     may_begin = name == "quarantine" or may_run(name, steps, status)
     return report.state is StepState.RUNNING or (report.state is StepState.PENDING and may_begin)
+
+
+def _not_yet_sealed(status: IncidentStatus, *, now: str, generation: int) -> IncidentStatus:
+    """Pods that joined after the seal are not in it: `EvidencePreserved` must not speak for them."""
+    late = sorted(pod.name for pod in status.pods.values() if not pod.sealed)
+    claimed = status.condition(EVIDENCE)
+    if not late or claimed is None or claimed.status != "True":
+        return status
+    words = f"sealed, but not yet of {', '.join(late[:5])}, which joined since"
+    return record(status, Verdict(EVIDENCE, "False", "Capturing", words), now=now, generation=generation)
 
 
 def _phase(

@@ -43,10 +43,15 @@ class Revoked:
 
 
 def network(facts: Quarantined, *, keep_detached: bool) -> Iterator[Change]:
-    """Free the pods, then delete the policy. Nothing when the quarantine is lifted already."""
+    """Free the pods, then delete the policy. Nothing when the quarantine is lifted already.
+
+    A pod that is being deleted stays cut until it is gone: its processes live on for their grace period.
+    """
+    ending = [pod for pod in facts.pods if pod.metadata.get("deletionTimestamp")]
     for pod in facts.pods:
-        yield _free(facts.incident, pod, keep_detached=keep_detached)
-    if facts.policy is not None:
+        if pod not in ending:
+            yield _free(facts.incident, pod, keep_detached=keep_detached)
+    if facts.policy is not None and not ending:
         yield _lift(facts.incident, facts.policy)
 
 
