@@ -8,6 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 import pytest
@@ -81,6 +82,51 @@ def test_literal_values_of_all_containers_are_left_out_with_their_length() -> No
     }
 
 
+def test_headers_and_queries_of_probes_and_hooks_are_left_out() -> None:
+    request = {
+        "path": "/healthz?token=ninth-secret",
+        "port": 8080,
+        "httpHeaders": [{"name": "Authorization", "value": "Bearer tenth-secret"}, {"name": "Accept", "value": ""}, 7],
+    }
+    hidden = {
+        "path": "/healthz?<left out by Firebreak: 18 bytes>",
+        "port": 8080,
+        "httpHeaders": [
+            {"name": "Authorization", "value": "<left out by Firebreak: 19 bytes>"},
+            {"name": "Accept", "value": ""},
+            7,
+        ],
+    }
+    probes = ("livenessProbe", "readinessProbe", "startupProbe")
+    container = {name: {"httpGet": request, "periodSeconds": 5} for name in probes}
+    hooks = {"postStart": {"httpGet": request}, "preStop": {"httpGet": {"path": "/bye", "port": "http"}}}
+    redacted = redact_pod({"spec": {"containers": [{**container, "lifecycle": hooks}]}})
+    assert redacted["spec"]["containers"][0] == {
+        **{name: {"httpGet": hidden, "periodSeconds": 5} for name in probes},
+        "lifecycle": {"postStart": {"httpGet": hidden}, "preStop": {"httpGet": {"path": "/bye", "port": "http"}}},
+    }
+
+
+def test_the_values_of_a_secret_are_left_out_at_any_depth_and_a_config_maps_are_not() -> None:
+    secret = {"kind": "Secret", "metadata": {"name": "db"}, "data": {"password": "aHVudGVyMg=="}, "stringData": "odd"}
+    config_map = {"kind": "ConfigMap", "data": {"mode": "fast"}}
+    assert redact_pod({"deep": [{"er": [secret, config_map]}]}) == {
+        "deep": [
+            {
+                "er": [
+                    {
+                        "kind": "Secret",
+                        "metadata": {"name": "db"},
+                        "data": {"password": "<left out by Firebreak: 12 bytes>"},
+                        "stringData": "<left out by Firebreak: 3 bytes>",
+                    },
+                    config_map,
+                ]
+            }
+        ]
+    }
+
+
 def test_nothing_else_is_changed_and_the_original_stays_as_it_is() -> None:
     original = copy.deepcopy(POD)
     redacted = redact_pod(POD)
@@ -109,8 +155,11 @@ JSON = st.recursive(
     lambda children: (
         st.lists(children, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["containers", "env", "value", "name", "annotations", LAST_APPLIED]), children
+            st.sampled_from(["containers", "env", "value", "name", "annotations", LAST_APPLIED, "httpGet", "path"])
+            | st.sampled_from(["httpHeaders", "data"]),
+            children,
         )
+        | st.fixed_dictionaries({"kind": st.just("Secret"), "data": children})
     ),
 )
 
@@ -227,9 +276,18 @@ async def test_kubectl_gets_no_credentials_and_no_environment_of_ours(
         "SHLVL",
         "_",
     }
-    assert f"KUBECONFIG={os.devnull}" in lines
-    assert lines[-1].startswith("describe --server=http://127.0.0.1:")
-    assert lines[-1].endswith(f" --namespace=shop --cache-dir={os.devnull} -- pod web-1")
+    assert lines[-1] == f"describe --namespace=shop --cache-dir={os.devnull} -- pod web-1"
+
+
+async def test_the_windows_address_is_in_a_file_of_ours_that_goes_with_kubectl(tmp_path: Path) -> None:
+    show = 'echo "$KUBECONFIG"; stat -c %a "$KUBECONFIG"; cat "$KUBECONFIG"'
+    data, outcome, _ = await run(serving(POD), program(tmp_path / "kubectl", show))
+    path, mode, config = data.decode().splitlines()
+    assert outcome.complete
+    assert mode == "600"
+    assert json.loads(config)["clusters"][0]["cluster"]["server"].startswith("http://127.0.0.1:")
+    assert "users" not in json.loads(config)
+    assert not os.path.exists(path)  # noqa: ASYNC240, PTH110 - one look after everything has ended
 
 
 async def test_the_window_shows_one_pod_and_its_events_and_nothing_else() -> None:
@@ -249,3 +307,49 @@ async def test_the_window_shows_one_pod_and_its_events_and_nothing_else() -> Non
             guess = url[: -len("0" * 64)] + "0" * 64
             assert await status(f"{guess}/api/v1/namespaces/shop/pods/web-1") == 404
         assert connection.requests == ["GET /api/v1/namespaces/shop/pods/web-1"]
+
+
+OWN = "involvedObject.uid=u-1,involvedObject.name=web-1,involvedObject.namespace=shop"
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        None,
+        "",
+        "involvedObject.name=web-1",
+        OWN.replace("web-1", "web-2"),
+        OWN.replace("=shop", "=bank"),
+        f"reason!=x\\,{OWN.replace(',', ',x')}",
+        f"involvedObject.name=web-2,reason!=x\\,{OWN}",
+    ],
+)
+async def test_the_window_shows_no_events_of_others(selector: str | None) -> None:
+    query = {} if selector is None else {"fieldSelector": selector}
+    async with ApiDouble(serving(POD)) as connection:
+        window = Window(connection, "shop", "web-1")
+        async with (
+            window.opened() as url,
+            aiohttp.ClientSession() as stranger,
+            stranger.get(f"{url}/api/v1/namespaces/shop/events", params=query) as answer,
+        ):
+            assert answer.status == 502
+        assert connection.requests == []
+    assert window.trouble["events"].reason == Reason.REFUSED
+
+
+async def test_of_a_query_the_window_passes_on_selector_limit_and_page() -> None:
+    query = {"fieldSelector": OWN, "limit": "500", "continue": "next", "watch": "true", "labelSelector": "a=b"}
+    async with ApiDouble(serving(POD)) as connection:
+        async with Window(connection, "shop", "web-1").opened() as url, aiohttp.ClientSession() as stranger:
+            async with stranger.get(f"{url}/api/v1/namespaces/shop/events", params=query) as answer:
+                assert answer.status == 200
+            async with stranger.get(f"{url}/api/v1/namespaces/shop/pods/web-1", params=query) as answer:
+                assert answer.status == 200
+        events, pod = [request.partition("?") for request in connection.requests]
+    assert dict(parse_qsl(events[2])) == {
+        "fieldSelector": f"{OWN},involvedObject.kind=Pod",
+        "limit": "500",
+        "continue": "next",
+    }
+    assert pod == ("GET /api/v1/namespaces/shop/pods/web-1", "", "")

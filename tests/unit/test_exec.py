@@ -1,6 +1,7 @@
 """Exec, tar and log streams against a server on loopback: what each ending is worth."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -161,6 +162,51 @@ async def flooding(request: web.Request) -> web.StreamResponse:
 async def test_a_stream_that_falls_silent_is_given_up_after_the_idle_time() -> None:
     data, outcome = await run(silent)
     assert (data, outcome.reason) == (b"begun", Reason.STALLED)
+
+
+async def complaining(request: web.Request) -> web.StreamResponse:
+    """One byte of stderr and an empty stdout now and then, more often than the idle time, and never any data."""
+    socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
+    await socket.prepare(request)
+    await socket.send_bytes(b"\x01begun")
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await socket.send_bytes(b"\x02.")
+            await socket.send_bytes(b"\x01")
+            with contextlib.suppress(TimeoutError):
+                await socket.receive(timeout=0.05)
+    return socket
+
+
+async def test_bytes_of_stderr_are_no_progress() -> None:
+    async with asyncio.timeout(4):
+        data, outcome = await run(complaining, Limits(idle_seconds=0.3, total_seconds=3600))
+    assert (data, outcome.completeness, outcome.reason) == (b"begun", Completeness.PARTIAL, Reason.STALLED)
+
+
+async def test_time_that_the_reader_takes_is_not_the_containers() -> None:
+    async with ApiDouble(exec_answer(b"\x01a", b"\x02x", b"\x01b", exit_status(0))) as connection:
+        source = ExecSource(connection, WEB, ["id"], Limits(idle_seconds=0.2))
+        data = b""
+        async for chunk in source:
+            data += chunk
+            resumed = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.3, resumed.set)
+            await resumed.wait()
+    assert (data, source.outcome.complete) == (b"ab", True)
+
+
+async def test_stderr_counts_against_the_size_bound() -> None:
+    said = exec_answer(b"\x0112345", b"\x02" + bytes(90), b"\x01123456", exit_status(0))
+    data, outcome = await run(said, Limits(max_bytes=100))
+    assert data == b"1234512345"
+    assert outcome == Outcome(
+        Completeness.PARTIAL,
+        Reason.SIZE_LIMIT,
+        "Cut at 100 bytes, 90 of them on stderr; raise the limit to read the rest.",
+    )
+    _, outcome = await run(exec_answer(b"\x01begun", b"\x02" + bytes(96), exit_status(0)), Limits(max_bytes=100))
+    assert (outcome.completeness, outcome.reason) == (Completeness.PARTIAL, Reason.SIZE_LIMIT)
 
 
 async def test_the_overall_time_is_bounded_even_while_bytes_flow() -> None:

@@ -106,12 +106,14 @@ def test_rights_on_other_things_reach_no_secret(rule: Json) -> None:
 # --- left out of evidence
 
 
-def test_mounts_of_secrets_and_tokens_are_known_by_path() -> None:
+def test_mounts_of_secrets_and_tokens_are_known_by_path_in_their_own_container() -> None:
     spec = {
         "volumes": [
             {"name": "keys", "secret": {"secretName": "tls"}},
             {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
             {"name": "vault", "csi": {"driver": "secrets-store.csi.k8s.io"}},
+            {"name": "certificate", "projected": {"sources": [{"podCertificate": {"signerName": "x/y"}}]}},
+            {"name": "trust", "projected": {"sources": [{"clusterTrustBundle": {"path": "ca.pem"}}]}},
             {"name": "config", "configMap": {"name": "web"}},
         ],
         "initContainers": [{"name": "setup", "volumeMounts": [{"name": "keys", "mountPath": "/init/tls"}]}],
@@ -122,18 +124,21 @@ def test_mounts_of_secrets_and_tokens_are_known_by_path() -> None:
                     {"name": "keys", "mountPath": "/etc/tls"},
                     {"name": "token", "mountPath": "/var/run/token"},
                     {"name": "vault", "mountPath": "/mnt/vault"},
+                    {"name": "certificate", "mountPath": "/mnt/certificate"},
+                    {"name": "trust", "mountPath": "/mnt/trust"},
                     {"name": "config", "mountPath": "/etc/web"},
                 ],
             }
         ],
     }
-    assert secret_mounts(pod(**spec)) == [
-        "/etc/tls",
-        "/init/tls",
-        "/mnt/vault",
-        "/var/run/secrets",
-        "/var/run/token",
-    ]
+    assert secret_mounts(pod(**spec), "web") == ["/etc/tls", "/mnt/certificate", "/mnt/vault", "/var/run/token"]
+    assert secret_mounts(pod(**spec), "setup") == ["/init/tls"]
+    assert secret_mounts(pod(**spec), "nobody") == []
+
+
+def test_without_a_secret_mount_nothing_is_left_out() -> None:
+    """A path that nothing is mounted at would be a place to hide files from evidence."""
+    assert secret_mounts(pod(containers=[{"name": "web", "volumeMounts": []}]), "web") == []
 
 
 # --- pods of any shape
@@ -198,7 +203,7 @@ def all_that_reads(odd: Pod) -> Iterator[object]:
     yield list(quarantine.plan(network, detach=True))
     yield quarantine.judge(network, Enforcement())
     yield capture.plan((odd,), files=True)
-    yield (list(secrets_of(odd, odd.raw)), secret_mounts(odd))
+    yield (list(secrets_of(odd, odd.raw)), secret_mounts(odd, "web"))
     yield (suspicion.node((odd,), {}), list(suspicion.cloud(odd.raw)))
     yield (rotate.consumed(template), rotate.owns(template, odd))
     yield list(rotate.plan(Secrets(INCIDENT, workloads=(template,), held=(odd,))))
@@ -216,5 +221,6 @@ def test_no_shape_of_a_pod_crashes_what_reads_it(odd: Pod) -> None:
 @unhurried
 @given(odd_pods)
 def test_names_from_a_pod_are_text_and_never_empty(odd: Pod) -> None:
-    every = [*odd.running, *odd.container_ids, *(name for name, _ in secrets_of(odd, odd.raw)), *secret_mounts(odd)]
+    named = (name for name, _ in secrets_of(odd, odd.raw))
+    every = [*odd.running, *odd.container_ids, *named, *secret_mounts(odd, "web")]
     assert all(isinstance(name, str) and name for name in every)

@@ -12,11 +12,20 @@ from aiohttp import web
 
 from api_double import ApiDouble, Handler, exec_answer, exit_status
 from firebreak.kube.source import ContainerRef, Limits, Reason
-from firebreak.kube.tarcommand import Preamble, direct_command, outermost, parse_preamble, tar_command
+from firebreak.kube.tarcommand import (
+    Detours,
+    Preamble,
+    detours,
+    direct_command,
+    outermost,
+    parse_preamble,
+    tar_command,
+)
 from firebreak.kube.tarsource import TarSource
 from firebreak.kube.tarstream import TarFilter
 from firebreak.model.outcome import Completeness, Outcome
 
+TMP = "/tmp"  # noqa: S108 - in the container
 WEB = ContainerRef("shop", "web-1", "app")
 QUICK = Limits(max_bytes=1_000_000, connect_seconds=2, idle_seconds=1, total_seconds=5)
 NO_SUCH_PROGRAM = b'\x03{"status":"Failure","message":"exec: \\"x\\": executable file not found in $PATH"}'
@@ -46,7 +55,8 @@ async def run(*messages: bytes, limits: Limits = QUICK) -> tuple[bytes, Outcome,
 
 async def run_handler(handler: Handler, limits: Limits = QUICK) -> tuple[bytes, Outcome, TarSource]:
     async with ApiDouble(handler) as connection:
-        source = TarSource(connection, WEB, ["/etc", "/tmp", "/home"], ["/mnt/secret"], limits)  # noqa: S108 - names
+        paths, mounts = ["/etc", TMP, "/home"], ["/mnt/secret", "/var/run/secrets/k8s"]
+        source = TarSource(connection, WEB, paths, mounts, limits)
         data = b"".join([chunk async for chunk in source])
         return data, source.outcome, source
 
@@ -66,6 +76,52 @@ async def test_a_whole_archive_with_success_is_complete_and_says_what_is_not_in_
         secrets=("/run/secrets/k8s",),
         working_directory="/",
     )
+
+
+def says(*secrets: str) -> bytes:
+    lines = "".join(f"secret {path}\n" for path in secrets)
+    return f"firebreak-tar 1\n{lines}root /etc\nroot /tmp\nmissing /home\ncwd /srv/app\n\n".encode()
+
+
+async def test_what_a_link_puts_under_a_secret_mount_is_left_out_and_said_to_be() -> None:
+    data, outcome, _ = await run(*out(says(f"{TMP}/hidden") + FILES), exit_status(0))
+    assert b"./tmp/x" in data
+    assert (outcome.completeness, outcome.reason) == (Completeness.PARTIAL, Reason.UNEXPECTED_EXCLUSION)
+    assert "links lead from known secret mounts to /tmp/hidden: left out too" in outcome.message
+    data, outcome, _ = await run(*out(says(f"{TMP}/x") + FILES), exit_status(0))
+    assert b"./tmp/x" not in data
+    assert (outcome.completeness, outcome.reason) == (Completeness.PARTIAL, Reason.UNEXPECTED_EXCLUSION)
+
+
+@pytest.mark.parametrize("path", [TMP, "/etc/../tmp/", "/srv", "/srv/app", "/"])
+async def test_a_link_never_leaves_out_what_was_asked_for_as_a_whole(path: str) -> None:
+    """`ln -s /tmp /run/secrets` must not empty the evidence."""
+    files = archive(("./tmp/x", b"tool"), ("./srv/app/main.py", b"main"), ("./run/secrets/k8s/token", b"s3cret"))
+    data, outcome, _ = await run(*out(says(path) + files), exit_status(0))
+    assert b"./tmp/x" in data
+    assert b"./srv/app/main.py" in data
+    assert b"s3cret" not in data
+    assert (outcome.completeness, outcome.reason) == (Completeness.PARTIAL, Reason.UNEXPECTED_EXCLUSION)
+    assert f"the container calls {path} a secret mount, which was asked for: not left out" in outcome.message
+
+
+async def test_more_secret_places_than_mounts_are_made_up() -> None:
+    data, outcome, _ = await run(*out(says("/mnt/secret", "/run/secrets/k8s", f"{TMP}/x") + FILES), exit_status(0))
+    assert b"./tmp/x" in data
+    assert (outcome.completeness, outcome.reason) == (Completeness.PARTIAL, Reason.UNEXPECTED_EXCLUSION)
+    assert "the container calls /tmp/x a secret mount" in outcome.message
+
+
+async def test_a_worse_ending_keeps_its_reason_and_names_the_places_too() -> None:
+    _, outcome, _ = await run(*out(says(f"{TMP}/x") + FILES[:2000]), exit_status(0))
+    assert (outcome.completeness, outcome.reason) == (Completeness.PARTIAL, Reason.ARCHIVE_CUT)
+    assert f"{TMP}/x: left out too" in outcome.message
+
+
+def test_places_that_touch_nothing_asked_for_do_not_matter() -> None:
+    preamble = Preamble(roots=("/data/home",), secrets=("/opt/x", "/run/a/b", "/data", "/data/home/b"))
+    mounts = ["/mnt/a", "/var/run/a/b", "/mnt/c", "/mnt/d"]
+    assert detours(preamble, mounts, ["/home"]) == Detours(left_out=("/data/home/b",), kept=("/data",))
 
 
 async def test_a_preamble_in_single_bytes_is_read_all_the_same() -> None:
@@ -139,7 +195,8 @@ async def test_without_a_shell_tar_is_run_directly() -> None:
         return await exec_answer(*out(FILES), exit_status(0))(request)
 
     data, outcome, _ = await run_handler(answer)
-    assert (data, outcome.complete) == (FILES, True)
+    assert (len(data), outcome.complete) == (len(FILES) - 1024, True)
+    assert b"s3cret" not in data
 
 
 async def test_without_shell_and_tar_it_is_missing() -> None:
@@ -217,6 +274,7 @@ def test_the_command_archives_what_exists_in_every_shell(shell_path: str, place:
         working_directory=f"{place}/work",
     )
     assert said == ""
+    assert detours(preamble, secrets, paths) == Detours(left_out=preamble.secrets)
     tar = TarFilter(preamble.secrets)
     kept = tar.feed(data)
     assert tar.finish().whole
@@ -238,6 +296,17 @@ def test_tar_itself_leaves_plainly_named_secrets_out_where_it_can(shell_path: st
     if "busybox" not in str(Path(shell_path, "tar").readlink()):  # built without --exclude in Debian
         assert b"HIDDEN" not in data
     assert b"decoy" in data  # the same path deeper down is another file
+
+
+def test_tar_itself_leaves_nothing_out_where_a_link_leads(shell_path: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/tool").write_text("shown")
+    (tmp_path / "secrets").symlink_to("a")
+    secret = f"{tmp_path}/secrets"
+    preamble, data, _ = archive_here(shell_path, tar_command([f"{tmp_path}/a"], [secret], "/"))
+    assert preamble.secrets == (f"{tmp_path}/a",)
+    assert b"shown" in data
+    assert detours(preamble, [secret], [f"{tmp_path}/a"]) == Detours(kept=(f"{tmp_path}/a",))
 
 
 def test_a_working_directory_that_is_the_root_is_not_archived(shell_path: str, tmp_path: Path) -> None:

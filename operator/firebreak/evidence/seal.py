@@ -17,9 +17,10 @@ from firebreak.evidence.keys import Key
 from firebreak.evidence.manifest import Gap, Sealed, next_manifest, read_chain
 
 LEFT_OUT = (
-    "Known secret mounts and environment values were left out on purpose; a filesystem or a log may hold others.",
+    "Left out on purpose: known secret mounts, environment values, headers and queries of probes, data of Secrets.",
+    "Secrets may still be in command lines, arguments, annotations, ConfigMaps, logs and files.",
 )
-"""The note that every seal carries unless its caller knows better."""
+"""The notes that every seal carries unless its caller knows better."""
 
 _ROUNDS = 5
 _NAMED = 10

@@ -2,7 +2,8 @@
 
 Cutting values out of the printed text cannot be done safely: a value may span lines and look like the lines around it
 (a form feed in one starts a line of its own). So kubectl never sees them. It talks to a small window on loopback
-that shows it one pod, redacted, and that pod's events, and nothing else; it gets no credentials and no kubeconfig.
+that shows it one pod, redacted, and that pod's events, and nothing else; it gets no credentials. The window's address
+is a secret: it goes into a file of our own and not into the arguments, which everybody on the machine can read.
 """
 
 import asyncio
@@ -10,7 +11,8 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -48,6 +50,7 @@ class Window:
         self._connection = connection
         self._pod = f"api/v1/namespaces/{namespace}/pods/{pod}"
         self._events = f"api/v1/namespaces/{namespace}/events"
+        self._about = {f"involvedObject.namespace={namespace}", f"involvedObject.name={pod}"}
         self._secret = secrets.token_hex(32)
         self.trouble: dict[str, StreamEnded] = {}
 
@@ -72,11 +75,25 @@ class Window:
         if path not in {self._pod, self._events}:
             raise web.HTTPNotFound
         try:
-            body = await self._fetch(path, dict(request.query))
+            body = await self._fetch(path, self._query(request.query) if path == self._events else {})
         except StreamEnded as end:
             self.trouble["pod" if path == self._pod else "events"] = end
             raise web.HTTPBadGateway(text=str(end)) from end
         return web.json_response(redact_pod(body))
+
+    def _query(self, asked: Mapping[str, str]) -> dict[str, str]:
+        """Return what of a query for events is passed on. Raises StreamEnded when it is not about the pod alone.
+
+        Terms of a selector are joined by "and", so further ones only narrow it; an escaped comma could hide one.
+        """
+        selector = asked.get("fieldSelector", "")
+        if "\\" in selector or not self._about <= set(selector.split(",")):
+            text = (
+                f"kubectl asked for events that are not the pod's own ({printable(selector, 200)!r}); read them apart."
+            )
+            raise StreamEnded(Reason.REFUSED, text)
+        pages = {key: asked[key] for key in ("limit", "continue") if key in asked}
+        return {"fieldSelector": f"{selector},involvedObject.kind=Pod", **pages}  # others may have its name
 
     async def _fetch(self, path: str, query: dict[str, str]) -> dict[str, Any]:
         connection = self._connection
@@ -126,11 +143,18 @@ class DescribeSource(Source):
 
     @contextlib.asynccontextmanager
     async def _running(self, server: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Excerpt]]:
+        with tempfile.NamedTemporaryFile("w", prefix="firebreak-kubeconfig-") as config:  # mode 0600
+            config.write(kubeconfig(server))
+            config.flush()
+            async with self._started(config.name) as running:
+                yield running
+
+    @contextlib.asynccontextmanager
+    async def _started(self, config: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Excerpt]]:
         try:
             process = await asyncio.create_subprocess_exec(
                 self._kubectl,
                 "describe",
-                f"--server={server}",
                 f"--namespace={self._namespace}",
                 f"--cache-dir={os.devnull}",
                 "--",
@@ -139,7 +163,7 @@ class DescribeSource(Source):
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env={"PATH": os.environ.get("PATH", os.defpath), "KUBECONFIG": os.devnull, "TZ": "UTC"},
+                env={"PATH": os.environ.get("PATH", os.defpath), "KUBECONFIG": config, "TZ": "UTC"},
             )
         except OSError as error:
             text = f"{self._kubectl} cannot be run ({describe(error)}); name the kubectl program in the settings."
@@ -175,6 +199,17 @@ class DescribeSource(Source):
         if code:
             text = f"kubectl ended with exit code {code}; it said: {printable(said, 600)}"
             raise StreamEnded(Reason.KUBECTL_FAILED, text)
+
+
+def kubeconfig(server: str) -> str:
+    """Write a kubeconfig, which may be JSON, that knows one server and no credentials."""
+    return json.dumps(
+        {
+            "clusters": [{"name": "window", "cluster": {"server": server}}],
+            "contexts": [{"name": "window", "context": {"cluster": "window"}}],
+            "current-context": "window",
+        }
+    )
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes:

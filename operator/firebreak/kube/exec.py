@@ -78,8 +78,8 @@ class ExecSource(Source):
     """stdout of `command`, run in a container without stdin and terminal.
 
     A command that is cut off here stays in the container, blocked where it writes, as with kubectl.
-    After the iteration `status` holds the exit status and `stderr` its first and last KiB. Needs the rights
-    `get` and `create` on pods/exec.
+    After the iteration `status` holds the exit status and `stderr` its first and last KiB. stderr counts against
+    `max_bytes` and not as progress. Needs the rights `get` and `create` on pods/exec.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class ExecSource(Source):
         self._errors = Excerpt()
         self._status = bytearray()
         self._close_code: int | None = None
+        self._data_at = 0.0  # when waiting for the next bytes of stdout began, on the loop's clock
 
     @property
     def stderr(self) -> str:
@@ -111,11 +112,13 @@ class ExecSource(Source):
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         socket = await self._open()
         try:
+            self._data_at = asyncio.get_running_loop().time()
             while (message := await self._receive(socket)) is not None:
-                if message[:1] == b"\x01":
-                    yield message[1:]
-                else:
+                if message[:1] != b"\x01":
                     self._take(message)
+                elif len(message) > 1:
+                    yield message[1:]
+                    self._data_at = asyncio.get_running_loop().time()  # the reader's own time is not the container's
         finally:
             await _hang_up(socket)
         self._judge()
@@ -185,9 +188,13 @@ class ExecSource(Source):
             raise StreamEnded(Reason.UNREACHABLE, f"Could not exec in {self._target}: {describe(error)}.") from error
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> bytes | None:
-        """Return the next message, None at the close. No pings: their answers queue behind unread data."""
+        """Return the next message, None at the close. No pings: their answers queue behind unread data.
+
+        Only stdout is progress: a byte of stderr now and then would hold us to the end of the overall time.
+        """
         try:
-            message = await socket.receive(timeout=self._patience())
+            waited = asyncio.get_running_loop().time() - self._data_at
+            message = await socket.receive(timeout=self._patience(waited))
         except TimeoutError:
             raise self._too_slow() from None
         match message.type:
@@ -208,6 +215,9 @@ class ExecSource(Source):
         channel = message[0] if message else CLOSE
         if channel == STDERR:
             self._errors.add(message[1:])
+            self._aside += len(message) - 1
+            if self.delivered + self._aside > self.limits.max_bytes:
+                raise self._too_much()
         elif channel == STATUS:
             self._status += message[1 : 1 + MAX_STATUS - len(self._status)]
 

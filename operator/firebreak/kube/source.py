@@ -73,13 +73,14 @@ class Reason(StrEnum):
     UNREADABLE_FILES = "UnreadableFiles"
     TAR_FAILED = "TarFailed"
     NOTHING_TO_ARCHIVE = "NothingToArchive"
+    UNEXPECTED_EXCLUSION = "UnexpectedExclusion"
     KUBECTL_NOT_FOUND = "KubectlNotFound"
     KUBECTL_FAILED = "KubectlFailed"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one stream: bytes delivered, and seconds to connect, between two chunks, and overall."""
+    """Bounds of one stream: bytes sent to us, and seconds to connect, between two chunks of data, and overall."""
 
     max_bytes: int = 20 * 1024**3
     connect_seconds: float = 10.0
@@ -117,6 +118,7 @@ class Source(ABC):
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.delivered = 0
+        self._aside = 0  # bytes that came and are no data, such as stderr
         self._deadline = 0.0
         self._outcome = Outcome(
             Completeness.MISSING, Reason.NOT_READ_TO_END, "Nothing was read; iterate over the source first."
@@ -141,14 +143,13 @@ class Source(ABC):
         try:
             async with aclosing(self._chunks()) as chunks:
                 async for chunk in chunks:
-                    room = self.limits.max_bytes - self.delivered
+                    room = max(0, self.limits.max_bytes - self.delivered - self._aside)
                     kept = chunk if len(chunk) <= room else chunk[:room]
                     if kept:
                         self.delivered += len(kept)
                         yield kept
                     if len(chunk) > room:
-                        text = f"Cut at {self.limits.max_bytes} bytes; raise the limit to read the rest."
-                        raise StreamEnded(Reason.SIZE_LIMIT, text)
+                        raise self._too_much()
         except StreamEnded as end:
             self._fall_short(end.reason, str(end))
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
@@ -162,15 +163,21 @@ class Source(ABC):
     def _fall_short(self, reason: str, message: str) -> None:
         self._outcome = Outcome(Completeness.PARTIAL, reason, printable(message))
 
-    def _patience(self) -> float:
-        """Seconds to wait for the next chunk. Raises StreamEnded when the overall time is used up.
+    def _patience(self, waited: float = 0.0) -> float:
+        """Seconds to wait for the next chunk, after `waited` seconds without one. Raises StreamEnded at none left.
 
         The time is measured here and not with asyncio.timeout, which around a yield would cancel the reader.
         """
-        left = self._deadline - asyncio.get_running_loop().time()
+        left = min(self._deadline - asyncio.get_running_loop().time(), self.limits.idle_seconds - waited)
         if left <= 0:
             raise self._too_slow()
-        return min(left, self.limits.idle_seconds)
+        return left
+
+    def _too_much(self) -> StreamEnded:
+        text = f"Cut at {self.limits.max_bytes} bytes"
+        if self._aside:
+            text += f", {self._aside} of them on stderr"
+        return StreamEnded(Reason.SIZE_LIMIT, f"{text}; raise the limit to read the rest.")
 
     def _too_slow(self) -> StreamEnded:
         if asyncio.get_running_loop().time() >= self._deadline:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from posixpath import normpath
 
+from firebreak.kube.tarheader import normalised
+
 PREAMBLE_START = b"firebreak-tar 1\n"
 PREAMBLE_END = b"\n\n"
 MAIN_PROCESS = "/proc/1/cwd"
@@ -39,8 +41,13 @@ while [ "$secrets" -gt 0 ]; do
     *"$IFS"* | / | '') ;;
     *)
       printf '%s\n' "secret $at"
-      # tar reads these as patterns, so odd names are left to the reader of the archive
-      case $at in *[]*?[\\]*) ;; *) patterns=$patterns${patterns:+$IFS}--exclude=.$at ;; esac
+      case $1 in /var/run/*) alias=${1#/var} ;; *) alias=$1 ;; esac
+      # Where a link leads is no business of tar's here: the reader of the archive decides what stays out of it.
+      # tar reads these as patterns, so odd names are left to that reader too.
+      case $at in
+        *[]*?[\\]*) ;;
+        "$1" | "$alias") patterns=$patterns${patterns:+$IFS}--exclude=.$at ;;
+      esac
       ;;
   esac
   shift
@@ -137,3 +144,47 @@ def parse_preamble(data: bytes) -> Preamble:
         secrets=tuple(found.get("secret", ())),
         working_directory=found["cwd"][0] if "cwd" in found else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Detours:
+    """Where known secret mounts lead in the container, other than where the pod's spec says.
+
+    A link chooses that place, and the container chooses its links: what is left out there may be no secret at all.
+    """
+
+    left_out: tuple[str, ...] = ()
+    """Below something that was asked for: left out, for a mount behind a link really is there."""
+    kept: tuple[str, ...] = ()
+    """At or above something that was asked for: leaving it out would leave nothing, so it was not."""
+
+    def __bool__(self) -> bool:
+        return bool(self.left_out or self.kept)
+
+
+def detours(preamble: Preamble, declared: Sequence[str], paths: Sequence[str]) -> Detours:
+    """Judge the places that the script calls secret; those that touch nothing asked for do not matter.
+
+    /var/run and /run are one place. The script names one place for each declared path: what it names beyond that is
+    made up, and kept.
+    """
+    expected = [_parts(path) for path in absolute(declared)]
+    asked = {_parts(path) for path in (*absolute(paths), *preamble.roots, preamble.working_directory or "/")} - {()}
+    left_out, kept = [], list(preamble.secrets[len(expected) :])
+    for path in dict.fromkeys(preamble.secrets[: len(expected)]):
+        place = _parts(path)
+        if any(_is_at_or_below(place, known) for known in expected):
+            continue
+        if any(_is_at_or_below(root, place) for root in asked):
+            kept.append(path)
+        elif any(_is_at_or_below(place, root) for root in asked):
+            left_out.append(path)
+    return Detours(tuple(left_out), tuple(kept))
+
+
+def _parts(path: str) -> tuple[bytes, ...]:
+    return normalised(path.encode("utf-8", "surrogateescape"))
+
+
+def _is_at_or_below(place: tuple[bytes, ...], other: tuple[bytes, ...]) -> bool:
+    return place[: len(other)] == other

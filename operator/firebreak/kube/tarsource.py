@@ -14,7 +14,9 @@ from firebreak.kube.tarcommand import (
     MAX_PREAMBLE,
     PREAMBLE_END,
     PREAMBLE_START,
+    Detours,
     Preamble,
+    detours,
     direct_command,
     parse_preamble,
     tar_command,
@@ -32,8 +34,8 @@ class TarSource(Source):
     """The files under `paths`, and the main process's working directory, as one tar archive.
 
     Members under `excludes` (known secret mounts) never pass. Complete only when the archive's end was seen, the
-    stream was closed cleanly and tar ended with success. Afterwards `preamble` tells what was found where, and
-    `verdict` counts members.
+    stream was closed cleanly, tar ended with success, and nothing the container chose by a link was left out.
+    Afterwards `preamble` tells what was found where, and `verdict` counts members.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class TarSource(Source):
         self._paths, self._excludes = tuple(paths), tuple(excludes)
         self._filter = TarFilter(excludes)
         self.preamble = Preamble()
+        self._detours = Detours()
 
     @property
     def verdict(self) -> Verdict:
@@ -89,7 +92,8 @@ class TarSource(Source):
                 return
             preamble, _, rest = head.partition(PREAMBLE_END)
             self.preamble = parse_preamble(preamble)
-            for path in self.preamble.secrets:
+            self._detours = detours(self.preamble, self._excludes, self._paths)
+            for path in self._detours.left_out:
                 self._filter.exclude(path)
             if rest:
                 yield rest
@@ -108,7 +112,11 @@ class TarSource(Source):
     def _judge(self, tar: ExecSource) -> None:
         if not (tar.outcome.complete and self.verdict.whole):
             end = self._shortfall(tar)
-            raise StreamEnded(end.reason, f"{end}{self._remarks()}")
+        elif self._detours:
+            end = StreamEnded(Reason.UNEXPECTED_EXCLUSION, self.verdict.message)
+        else:
+            return
+        raise StreamEnded(end.reason, f"{end}{self._remarks()}")
 
     def _shortfall(self, tar: ExecSource) -> StreamEnded:
         outcome, verdict = tar.outcome, self.verdict
@@ -128,6 +136,12 @@ class TarSource(Source):
     def _remarks(self) -> str:
         """Say what a reader of the archive would miss."""
         remarks = []
+        if places := self._detours.left_out:
+            text = "links lead from known secret mounts to {}: left out too, look there from outside the container"
+            remarks.append(text.format(", ".join(places)))
+        if places := self._detours.kept:
+            text = "the container calls {} a secret mount, which was asked for: not left out, it may hold secrets"
+            remarks.append(text.format(", ".join(places)))
         if self.preamble.missing:
             remarks.append(f"not there: {', '.join(self.preamble.missing)}")
         if self.verdict.dropped:

@@ -9,6 +9,8 @@ from firebreak.model.pod import Pod
 
 # Seen on an API server 1.35: an empty patch and a deletion of the collection answer with the data, as dry runs too.
 READING = frozenset({"get", "list", "watch", "patch", "deletecollection", "*"})
+PROJECTED_SECRETS = ("secret", "serviceAccountToken", "podCertificate")
+"""Sources of a projected volume that hold something to be kept secret; a podCertificate brings its private key."""
 
 
 def secrets_of(pod: Pod, account: Json | None) -> Iterator[tuple[str, str]]:
@@ -66,23 +68,27 @@ def readable(grants: tuple[Grant, ...]) -> Iterator[tuple[str | None, str | None
                     yield grant.ref.namespace, name, way
 
 
-def secret_mounts(pod: Pod) -> list[str]:
-    """Return the paths at which secrets (and account tokens) are mounted in any container: left out of evidence."""
+def secret_mounts(pod: Pod, container_name: str) -> list[str]:
+    """Return the paths at which secrets and account tokens are mounted in one container: left out of its evidence.
+
+    Only what the pod's spec says: a path that nothing is mounted at would be a place to hide files from evidence.
+    """
     volumes = {text(v.get("name")) for v in mappings(pod.spec.get("volumes")) if _holds_secrets(v)}
     paths = {
         text(mount.get("mountPath"))
         for _, container in pod.containers()
+        if container.get("name") == container_name
         for mount in mappings(container.get("volumeMounts"))
         if text(mount.get("name")) in volumes and text(mount.get("mountPath"))
     }
-    return sorted({*paths, "/var/run/secrets"})
+    return sorted(paths)
 
 
 def _holds_secrets(volume: Json) -> bool:
-    """Whether a volume may hold secret values. CSI drivers and token projections count."""
+    """Whether a volume may hold secret values. CSI drivers count; projected trust bundles are public."""
     sources = mappings(mapping(volume.get("projected")).get("sources"))
     return bool(
         volume.get("secret")
         or volume.get("csi")
-        or any(s.get("secret") or s.get("serviceAccountToken") for s in sources)
+        or any(source.get(kind) for source in sources for kind in PROJECTED_SECRETS)
     )
