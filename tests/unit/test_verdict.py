@@ -205,7 +205,8 @@ def test_the_sentence_says_what_is_cut_what_is_sealed_and_what_waits() -> None:
         "Cut off since 2026-11-21T02:00:00Z (web-1; enforcement proven 2026-11-20T00:00:00Z). "
         "Evidence sealed since 2026-11-21T02:00:00Z (12 of 12 artifacts). "
         "Rights NOT revoked: still allowed: get secrets in shop. "
-        "Waits for you: approve rotate (1 Change) (firebreak status web-shell -n shop)"
+        "Waits for you: approve rotate (1 Change); take away the rights that remain "
+        "(firebreak status web-shell -n shop)"
     )
 
 

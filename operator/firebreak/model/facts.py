@@ -66,6 +66,8 @@ class Rights:
     grants: tuple[Grant, ...] = ()
     sharers: tuple[str, ...] = ()
     """Other pods that run as the account, outside the incident."""
+    shared: tuple[Grant, ...] = ()
+    """Bindings of groups that the account is in: not to be cut for one account alone."""
 
 
 @dataclass(frozen=True)

@@ -138,13 +138,17 @@ def _needs(
     if contained and contained.reason in _CUT_BY_HAND:
         needs.append(_CUT_BY_HAND[contained.reason])
     identity = status.condition(IDENTITY)
-    if identity and identity.reason == "CloudCredentialsLive":
-        needs.append("revoke the cloud role's sessions")
+    if identity and identity.reason in _IDENTITY_BY_HAND:
+        needs.append(_IDENTITY_BY_HAND[identity.reason])
     if spec.mode is Mode.PLAN:
         needs.append("set spec.mode to Respond to carry the plan out")
     return needs
 
 
+_IDENTITY_BY_HAND = {
+    "CloudCredentialsLive": "revoke the cloud role's sessions",
+    "RightsRemain": "take away the rights that remain",
+}
 _CUT_BY_HAND = {
     "HostNetwork": "cut the node off: no policy applies to the pod",
     "AllowedByOtherPolicies": "remove the policies that still allow traffic",

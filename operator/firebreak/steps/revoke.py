@@ -82,7 +82,8 @@ def questions(facts: Rights) -> list[Json]:
     Each is the spec of a SubjectAccessReview. Bounded, with room kept for the staples; the bindings' own come first.
     """
     staples = [_resource(*staple, ns) for staple in STAPLES for ns in (facts.account.namespace, "")]
-    given = (q for grant in facts.grants for rule in grant.rules for q in _from_rule(rule, grant.ref.namespace))
+    grants = facts.grants + facts.shared
+    given = (q for grant in grants for rule in grant.rules for q in _from_rule(rule, grant.ref.namespace))
     asked: dict[str, Json] = {}
     for spec in islice(given, MOST_READ):
         if len(asked) == MOST_QUESTIONS - len(staples):
