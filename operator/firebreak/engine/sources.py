@@ -13,7 +13,7 @@ from firebreak.engine.case import Tools
 from firebreak.evidence.source import BytesSource, Source
 from firebreak.kube import survey
 from firebreak.kube.describe import DescribeSource
-from firebreak.kube.errors import ApiError, NotFound
+from firebreak.kube.errors import ApiError
 from firebreak.kube.logs import LogSource
 from firebreak.kube.redact import redact_pod
 from firebreak.kube.source import ContainerRef, Limits
@@ -39,31 +39,24 @@ async def open_source(tools: Tools, request: Request, options: Capture, first_si
     """Return the stream for a request. `first_sight` is the container's id when the incident began."""
     pod = request.pod
     if request.source is capture.Source.POD:
-        return await _document(_pod(tools, pod))
+        return await _document(tools.api.get(pod.ref))
     if request.source is capture.Source.SURROUNDINGS:
         return await _document(survey.surroundings(tools.api, pod))
     limits = Limits(max_bytes=options.max_bytes, total_seconds=options.timeout_seconds)
-    if request.source is capture.Source.DESCRIBE:
-        return DescribeSource(tools.api, pod.namespace, pod.name, kubectl=tools.settings.kubectl)
-    target = ContainerRef(pod.namespace, pod.name, request.container or "")
-    if request.previous:
-        return LogSource(tools.api, target, limits, previous=True)
-    return Watched(_out_of_container(tools, request, target, options, limits), tools, request, first_sight)
+    return Watched(_stream(tools, request, options, limits), tools, request, first_sight)
 
 
-def _out_of_container(tools: Tools, request: Request, target: ContainerRef, options: Capture, limits: Limits) -> Source:
-    if request.source is capture.Source.LOG:
-        return LogSource(tools.api, target, limits)
-    if request.source is capture.Source.VOLATILE:
-        return VolatileSource(tools.api, target)
-    return TarSource(tools.api, target, options.paths, secret_mounts(request.pod, target.container), limits)
-
-
-async def _pod(tools: Tools, pod: Pod) -> Json:
-    found = await tools.api.get(pod.ref)
-    if found["metadata"]["uid"] != pod.uid:
-        raise NotFound(str(pod.ref), "the pod is gone; another one has its name now")
-    return found
+def _stream(tools: Tools, request: Request, options: Capture, limits: Limits) -> Source:
+    pod, target = request.pod, ContainerRef(request.pod.namespace, request.pod.name, request.container or "")
+    match request.source:
+        case capture.Source.DESCRIBE:
+            return DescribeSource(tools.api, pod.namespace, pod.name, kubectl=tools.settings.kubectl)
+        case capture.Source.LOG:
+            return LogSource(tools.api, target, limits, previous=request.previous)
+        case capture.Source.VOLATILE:
+            return VolatileSource(tools.api, target)
+        case _:
+            return TarSource(tools.api, target, options.paths, secret_mounts(pod, target.container), limits)
 
 
 async def _document(reading: Awaitable[Json]) -> Source:
@@ -77,21 +70,21 @@ async def _document(reading: Awaitable[Json]) -> Source:
 
 
 class Watched:
-    """A stream out of a container, judged also by whether the container is still the one that was pinned."""
+    """A stream of a pod, judged also by whether pod and container are still those that were pinned."""
 
     def __init__(self, inner: Source, tools: Tools, request: Request, first_sight: str | None) -> None:
         self._inner = inner
         self._tools = tools
         self._request = request
         self._pinned = first_sight
-        self._restarted = ""
+        self._changed: tuple[str, str] | None = None
 
     @property
     def outcome(self) -> Outcome:
-        """The stream's own verdict, or partial when the container is another one."""
+        """The stream's own verdict, or partial when it came from another pod or container."""
         inner = self._inner.outcome
-        if self._restarted and inner.complete:
-            return Outcome(Completeness.PARTIAL, "ContainerRestarted", self._restarted)
+        if self._changed and inner.complete:
+            return Outcome(Completeness.PARTIAL, *self._changed)
         return inner
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -106,12 +99,14 @@ class Watched:
         await self._look()
 
     async def _look(self) -> None:
-        """Compare the container's id with the one at first sight. What cannot be read is not assumed to be the same."""
-        name = self._request.container or ""
+        """Compare uid and container id with those at first sight. What cannot be read is not taken to be the same."""
+        name = self._request.container
         try:
-            now = Pod(await self._tools.api.get(self._request.pod.ref)).container_ids.get(name)
+            pod = Pod(await self._tools.api.get(self._request.pod.ref))
         except ApiError as error:
-            self._restarted = f"whether container {name!r} is still the same could not be read: {error.message}"
+            self._changed = ("PodChanged", f"whether it is still the same pod could not be read: {error.message}")
             return
-        if now != self._pinned:
-            self._restarted = f"container {name!r} restarted since the incident began; this is what the new one holds"
+        of_container = name is not None and not self._request.previous  # a previous log is another life by intent
+        if of_container and pod.container_ids.get(name or "") != self._pinned:
+            words = f"container {name!r} restarted since the incident began; this is what the new one holds"
+            self._changed = ("ContainerRestarted", words)
