@@ -87,6 +87,7 @@ def test_whatever_could_grow_is_bounded() -> None:
     assert maps == {
         ".status.pods": 500,
         ".status.pods[].containers": None,  # a pod's own containers
+        ".status.pods[].secrets": 201,
         ".status.steps": 16,
         ".status.steps[].changes": 200,
         ".status.steps[].counts": None,  # one for each state

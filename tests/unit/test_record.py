@@ -167,6 +167,7 @@ def test_the_status_of_a_great_incident_stays_far_below_what_the_api_server_stor
             owner="ReplicaSet/web-7d9c5b7f4d",
             account="web",
             containers={"web": f"containerd://{n:064x}", "proxy": f"containerd://{n + 1:064x}"},
+            secrets={f"{m:0253d}": "w" * 512 for m in range(200)} if n == 0 else {"*": "1 more of web"},
         )
         for n in range(500)
     }

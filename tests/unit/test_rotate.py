@@ -20,11 +20,19 @@ OPTED_IN = '{"password": {"length": 24, "alphabet": "hex"}}'
 
 
 def use(
-    name: str = "db", annotation: str | None = None, *, owner: Json | None = None, token: bool = False
+    name: str = "db",
+    annotation: str | None = None,
+    *,
+    owner: Json | None = None,
+    token: bool = False,
+    version: str = "7",
+    rotated: str = "",
 ) -> SecretUse:
-    metadata: Json = {"name": name, "namespace": "shop", "uid": f"uid-{name}"}
+    metadata: Json = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": version}
     if annotation is not None:
         metadata["annotations"] = {"firebreak.dev/rotate": annotation}
+    if rotated:
+        metadata["annotations"] |= {"firebreak.dev/rotated-for": rotated}
     if owner:
         metadata["ownerReferences"] = [owner]
     return SecretUse("shop", name, (WAY,), metadata, token)
@@ -46,7 +54,7 @@ def test_a_secret_whose_owner_opted_in_gets_values_that_come_into_being_when_sen
     (change,) = planned(use(annotation=OPTED_IN))
     assert (change.verb, change.target) == (Verb.PATCH, Ref("Secret", "db", "shop", "uid-db"))
     assert change.body == {
-        "metadata": {"annotations": {"firebreak.dev/rotated-for": "11111111-aaaa"}},
+        "metadata": {"annotations": {"firebreak.dev/rotated-for": "11111111-aaaa.7"}},
         "stringData": {"password": Generated(24, "0123456789abcdef")},
     }
     assert change.why == "in reach (env PW of container web); its owner opted in for password"
@@ -197,12 +205,57 @@ def test_whoever_uses_a_rotated_secret_is_restarted_after_it() -> None:
         "patch DaemonSet shop/agent",
     ]
     assert changes[1].body == {
-        "spec": {"template": {"metadata": {"annotations": {"firebreak.dev/restarted-for": "11111111-aaaa"}}}}
+        "spec": {"template": {"metadata": {"annotations": {"firebreak.dev/restarted-for": "3aeb9d3fce66b5e9"}}}}
     }
+    assert changes[1].after == ("patch Secret shop/db",)
     assert changes[1].why == "its pods must start with the new db"
     assert changes[1].undo == "kubectl rollout undo deployment/web -n shop"
     assert changes[1].risk == Risk(touches=("Deployment web",))
     assert holds(changes[1], applied(changes[1], users[0]))
+
+
+def restarts(*uses: SecretUse, users: tuple[Json, ...]) -> dict[str, tuple[Any, tuple[str, ...]]]:
+    """For each restart that is planned: the value that its annotation gets, and what must be done before."""
+    return {
+        change.id: (change.body, change.after)
+        for change in planned(*uses, workloads=users)
+        if change.target.kind != "Secret"
+    }
+
+
+def test_the_same_restart_is_planned_before_and_after_its_secrets_were_rotated() -> None:
+    users = (consumer(),)
+    before = restarts(use(annotation=OPTED_IN, version="7"), users=users)
+    after = restarts(use(annotation=OPTED_IN, version="9", rotated="11111111-aaaa.7"), users=users)
+    assert before == after
+
+
+def test_a_secret_that_was_rotated_keeps_its_mark_whoever_touches_it_later() -> None:
+    (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="11111111-aaaa.7"))
+    assert (change.body or {})["metadata"] == {"annotations": {"firebreak.dev/rotated-for": "11111111-aaaa.7"}}
+
+
+def test_the_mark_of_another_incident_is_not_taken_for_ours() -> None:
+    (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="22222222-bbbb.7"))
+    assert (change.body or {})["metadata"] == {"annotations": {"firebreak.dev/rotated-for": "11111111-aaaa.33"}}
+
+
+def test_a_restart_for_other_rotations_is_another_restart() -> None:
+    users = (workload("web", volumes=[{"name": n, "secret": {"secretName": n}} for n in ("db", "tls")]),)
+    first = restarts(use("db", OPTED_IN), users=users)
+    more = restarts(use("db", OPTED_IN), use("tls", OPTED_IN), users=users)
+    anew = restarts(use("db", OPTED_IN, version="8"), users=users)
+    bodies = [str(each["patch Deployment shop/web"][0]) for each in (first, more, anew)]
+    assert len(set(bodies)) == 3
+
+
+def test_users_of_a_rotated_secret_do_not_wait_for_one_that_failed() -> None:
+    users = (workload("web", volumes=[{"name": n, "secret": {"secretName": n}} for n in ("db", "tls")]),)
+    found = restarts(use("db", OPTED_IN, rotated="11111111-aaaa.7"), use("tls", OPTED_IN), users=users)
+    assert {key: after for key, (_, after) in found.items()} == {
+        "patch Deployment shop/web (rotated before)": ("patch Secret shop/db",),
+        "patch Deployment shop/web": ("patch Secret shop/db", "patch Secret shop/tls"),
+    }
 
 
 def test_whoever_uses_only_what_was_left_to_a_person_is_not_restarted() -> None:
@@ -221,9 +274,27 @@ def test_one_restart_serves_all_the_secrets_of_a_workload() -> None:
     assert len(changes) == 3
 
 
-def test_a_restart_that_would_delete_a_quarantined_pod_is_refused() -> None:
-    held = pod("web-7d9-x2x9k", owner=("ReplicaSet", "web-7d9"))
-    change = planned(use(annotation=OPTED_IN), workloads=(consumer("web"),), held=(held,))[-1]
+HELD = pod("web-7d9-x2x9k", owner=("ReplicaSet", "web-7d9"))
+
+
+def test_a_secret_is_not_rotated_while_a_user_of_it_cannot_be_restarted() -> None:
+    users = (consumer("web"), consumer("worker"))
+    changes = planned(use(annotation=OPTED_IN), use("tls", OPTED_IN), workloads=users, held=(HELD,))
+    assert [(change.id, change.refusal) for change in changes] == [
+        ("patch Secret shop/db", "a person must rotate it"),
+        ("patch Secret shop/tls", None),
+    ]
+    assert changes[0].body is None
+    assert changes[0].why == (
+        "in reach (env PW of container web); Deployment web owns the quarantined pod web-7d9-x2x9k, which a restart "
+        "would delete, and without one it would go on with the old value; close the incident, delete the pod, then "
+        "rotate and restart"
+    )
+
+
+def test_a_restart_that_would_delete_a_quarantined_pod_is_refused_when_the_secret_was_rotated_before() -> None:
+    rotated = use(annotation=OPTED_IN, rotated="11111111-aaaa.7")
+    change = planned(rotated, workloads=(consumer("web"),), held=(HELD,))[-1]
     assert change.refusal == (
         "a restart would delete the quarantined pod web-7d9-x2x9k; close the incident and delete the pod, then restart"
     )

@@ -250,6 +250,10 @@ class StepReport(Reported):
     counts: dict[str, int] = Field(default={}, description="How many Changes are in which state.")
 
 
+MORE_SECRETS = "*"
+"""Stands, in a pod's record, for the secrets that it has no room for; it can be no secret's name."""
+
+
 class PodRecord(Reported):
     """A pod of the incident, pinned at first sight."""
 
@@ -263,6 +267,11 @@ class PodRecord(Reported):
     containers: dict[str, str] = Field(
         default={},
         description="Container ids at first sight, by container name; a change means lost evidence.",
+    )
+    secrets: dict[str, Annotated[str, Field(max_length=512)]] = Field(
+        default={},
+        description="Secrets that its spec names, those of earlier pods left out, and the ways to them; no values.",
+        json_schema_extra={"maxProperties": 201},
     )
     sealed: bool = Field(default=False, description="Whether its evidence is in a seal that was read back.")
     gone: bool = Field(default=False, description="Whether the pod has left the API since.")

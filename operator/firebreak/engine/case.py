@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from firebreak.api.incident import IncidentStatus, PodRecord
+from firebreak.api.incident import MORE_SECRETS, IncidentStatus, PodRecord
 from firebreak.api.playbook import PlaybookSpec, StepOptions
 from firebreak.engine.journal import Journal
 from firebreak.engine.metrics import Metrics
@@ -20,8 +21,11 @@ from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import Verdict, record
 from firebreak.settings import Settings
+from firebreak.steps.reach import secrets_of
 
 MOST_PODS = 500  # in one incident's record, as its schema says; further ones are cut and not captured
+MOST_SECRETS = 200  # in the record of all pods of one incident, for a status has little room
+LONGEST_NAME, LONGEST_WAYS = 253, 512  # characters
 
 OptionsT = TypeVar("OptionsT", bound=StepOptions)
 
@@ -93,7 +97,7 @@ class Case:
         return lambda status: record(status, verdict, now=now, generation=generation)
 
 
-def _pinned(pod: Pod) -> PodRecord:
+def _pinned(pod: Pod, known: AbstractSet[str]) -> PodRecord:
     """Return what is recorded of a pod at first sight; a container id that changes later means lost evidence."""
     owner = pod.controller or {}
     return PodRecord(
@@ -103,12 +107,31 @@ def _pinned(pod: Pod) -> PodRecord:
         owner_uid=str(owner.get("uid", ""))[:64],
         account=pod.account,
         containers=pod.container_ids,
+        secrets=_secrets(pod, known),
     )
+
+
+def _secrets(pod: Pod, known: AbstractSet[str]) -> dict[str, str]:
+    """The secrets that a pod names and that are not on record yet: to be rotated also when the pod is gone."""
+    ways: dict[str, list[str]] = {}
+    for name, way in secrets_of(pod, None):
+        if name not in known:
+            ways.setdefault(name, []).append(way)
+    fitting = [name for name in ways if len(name) <= LONGEST_NAME][: max(MOST_SECRETS - len(known), 0)]
+    listed = {name: "; ".join(dict.fromkeys(ways[name]))[:LONGEST_WAYS] for name in fitting}
+    if left := len(ways) - len(listed):
+        listed[MORE_SECRETS] = f"{left} more secrets that pod {pod.name} names: see its pod.json in the evidence"
+    return listed
 
 
 def pin(status: IncidentStatus, pods: tuple[Pod, ...]) -> IncidentStatus:
     """Record pods at first sight; what was pinned then stays, and who is missing now is marked as gone."""
     there = {pod.uid for pod in pods}
     kept = {uid: old.model_copy(update={"gone": uid not in there}) for uid, old in status.pods.items()}
-    new = {pod.uid: _pinned(pod) for pod in pods if pod.uid not in kept}
+    known = {name for record in kept.values() for name in record.secrets}
+    new: dict[str, PodRecord] = {}
+    for pod in pods:
+        if pod.uid not in kept:
+            new[pod.uid] = _pinned(pod, known)
+            known |= new[pod.uid].secrets.keys()
     return status.model_copy(update={"pods": dict(list({**kept, **new}.items())[:MOST_PODS])})

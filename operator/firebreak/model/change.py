@@ -123,6 +123,7 @@ class Change:
     `metadata_only` keeps the object's data out of our process: only its metadata is asked for.
     `refusal` is set when Firebreak will not do it: why, and what a person can do. It is then only reported.
     `part` tells Changes apart that patch different parts of one object.
+    `after` names the Changes of the same plan, by id, that must be done before this one is sent.
     """
 
     verb: Verb
@@ -136,6 +137,7 @@ class Change:
     metadata_only: bool = False
     refusal: str | None = None
     part: str = ""
+    after: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

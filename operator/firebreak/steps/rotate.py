@@ -1,10 +1,11 @@
 """Rotate: replace the secrets that the pods had access to, and restart who uses them.
 
 Never only one side: a value is generated only where its owner opted in by the annotation `firebreak.dev/rotate`, whose
-value is a JSON object of data key to `{"length": 32, "alphabet": "alphanumeric"}`. Tokens of the old kind are deleted:
-the API server then refuses them. Everything else is named for a person.
+value is a JSON object of data key to `{"length": 32, "alphabet": "alphanumeric"}`, and where whatever uses it can be
+restarted. Tokens of the old kind are deleted: the API server then refuses them. The rest is named for a person.
 """
 
+import hashlib
 import json
 import re
 import string
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
-from firebreak.model.loose import mapping
+from firebreak.model.loose import mapping, text
 from firebreak.model.names import RESTARTED_FOR, ROTATE, ROTATED_FOR
 from firebreak.model.pod import Pod
 from firebreak.steps.reach import secrets_of
@@ -34,18 +35,22 @@ class BadAnnotation(ValueError):
 
 def plan(facts: Secrets) -> Iterator[Change]:
     """Return a Change, or a refusal with words, for every secret in reach; then restart the users of rotated ones."""
-    rotated: list[str] = []
+    rotated: dict[str, Change] = {}
+    uses = {use.name: use for use in facts.uses}
     for use in facts.uses:
         change = _secret(facts, use)
         yield change
         if change.refusal is None and change.verb is Verb.PATCH:
-            rotated.append(use.name)
+            rotated[use.name] = change
     for workload in facts.workloads:
-        used = sorted(set(rotated) & consumed(workload))
+        used = sorted(rotated.keys() & consumed(workload))
+        there = [name for name in used if _marked(facts, uses[name])]
+        if there and there != used:  # the rest may fail again: who uses a rotated one does not wait for it
+            yield _restart(facts, workload, [rotated[name] for name in there], part="rotated before")
         if used:
-            yield _restart(facts, workload, used)
+            yield _restart(facts, workload, [rotated[name] for name in used])
     for words in facts.elsewhere:
-        yield _manual(facts, Ref("Secret", words), "the account could read it; rotate it in its own namespace")
+        yield _manual(facts, Ref("Secret", words), "it was in reach and cannot be rotated from here; rotate it by hand")
 
 
 def consumed(workload: Json) -> set[str]:
@@ -56,26 +61,33 @@ def consumed(workload: Json) -> set[str]:
 
 def _secret(facts: Secrets, use: SecretUse) -> Change:
     target = Ref("Secret", use.name, use.namespace, (use.metadata or {}).get("uid"))
-    ways = "; ".join(use.ways)
-    if use.metadata is None:
-        return _manual(facts, target, f"named by the pod ({ways}) but not there now; rotate what it held")
-    if use.token:
+    if use.token and use.metadata is not None:
         return _delete_token(facts, target, use)
-    owner = next((o for o in use.metadata.get("ownerReferences") or [] if o.get("controller")), None)
-    annotations = use.metadata.get("annotations") or {}
-    if owner:
-        words = f"{owner.get('kind')} {owner.get('name')} owns it; rotate at the source, it would be overwritten here"
-        return _manual(facts, target, words)
-    if ROTATE not in annotations:
-        words = (
-            f"in reach ({ways}); its owner did not opt in with the annotation {ROTATE}: rotate it where it is issued"
-        )
+    if words := _by_hand(facts, use):
         return _manual(facts, target, words)
     try:
-        keys = recipe(annotations[ROTATE])
+        keys = recipe((use.metadata or {})["annotations"][ROTATE])
     except BadAnnotation as error:
         return _manual(facts, target, f"annotation {ROTATE}: {error}")
     return _generate(facts, target, use, keys)
+
+
+def _by_hand(facts: Secrets, use: SecretUse) -> str:
+    """Say why only a person can rotate a secret; empty when its owner opted in and nothing is in the way."""
+    ways = "; ".join(use.ways)
+    if use.metadata is None:
+        return f"named by the pod ({ways}) but not there now; rotate what it held"
+    owner = next((o for o in use.metadata.get("ownerReferences") or [] if o.get("controller")), None)
+    if owner:
+        return f"{owner.get('kind')} {owner.get('name')} owns it; rotate at the source, it would be overwritten here"
+    if ROTATE not in (use.metadata.get("annotations") or {}):
+        return f"in reach ({ways}); its owner did not opt in with the annotation {ROTATE}: rotate it where it is issued"
+    if not _marked(facts, use) and (in_the_way := _in_the_way(facts, use)):
+        return (
+            f"in reach ({ways}); {in_the_way}, which a restart would delete, and without one it would go on with the "
+            "old value; close the incident, delete the pod, then rotate and restart"
+        )
+    return ""
 
 
 def recipe(annotation: str) -> dict[str, Generated]:
@@ -107,7 +119,7 @@ def _generate(facts: Secrets, target: Ref, use: SecretUse, keys: dict[str, Gener
     return Change(
         Verb.PATCH,
         target,
-        body={"metadata": {"annotations": {ROTATED_FOR: facts.incident.uid}}, "stringData": keys},
+        body={"metadata": {"annotations": {ROTATED_FOR: _mark(facts, use)}}, "stringData": keys},
         why=f"in reach ({'; '.join(use.ways)}); its owner opted in for {', '.join(sorted(keys))}",
         undo="none: the old values are gone, on purpose",
         risk=Risk(reversible=False, touches=others),
@@ -128,23 +140,51 @@ def _delete_token(facts: Secrets, target: Ref, use: SecretUse) -> Change:
     )
 
 
-def _restart(facts: Secrets, workload: Json, used: list[str]) -> Change:
+def _marked(facts: Secrets, use: SecretUse) -> str:
+    """The mark that rotating for this incident left on a secret, empty when it was not rotated for it."""
+    mark = text(mapping((use.metadata or {}).get("annotations")).get(ROTATED_FOR))
+    return mark if mark.startswith(f"{facts.incident.uid}.") else ""
+
+
+def _mark(facts: Secrets, use: SecretUse) -> str:
+    """What marks a secret as rotated: the incident, and the version that was replaced. The same before and after."""
+    return _marked(facts, use) or f"{facts.incident.uid}.{(use.metadata or {}).get('resourceVersion', '')}"
+
+
+def _in_the_way(facts: Secrets, use: SecretUse) -> str:
+    """Say, in words, which user of a secret cannot be restarted, for it owns a quarantined pod; empty when all can."""
+    blocked = ((w, _held(facts, w)) for w in facts.workloads if use.name in consumed(w))
+    return next((f"{_named(workload)} owns the quarantined pod {names[0]}" for workload, names in blocked if names), "")
+
+
+def _held(facts: Secrets, workload: Json) -> list[str]:
+    return [pod.name for pod in facts.held if not pod.detached and owns(workload, pod)]
+
+
+def _restart(facts: Secrets, workload: Json, rotated: list[Change], part: str = "") -> Change:
+    """Restart a workload after its secrets. The annotation differs with every set of rotations, else nothing moves."""
     metadata = workload["metadata"]
-    held = [p.name for p in facts.held if not p.detached and owns(workload, p)]
     refusal = None
-    if held:
+    if held := _held(facts, workload):
         refusal = (
             f"a restart would delete the quarantined pod {held[0]}; close the incident and delete the pod, then restart"
         )
     return Change(
         Verb.PATCH,
         Ref(workload["kind"], metadata["name"], metadata.get("namespace"), metadata.get("uid")),
-        body={"spec": {"template": {"metadata": {"annotations": {RESTARTED_FOR: facts.incident.uid}}}}},
-        why=f"its pods must start with the new {', '.join(used)}",
+        body={"spec": {"template": {"metadata": {"annotations": {RESTARTED_FOR: _digest(rotated)}}}}},
+        why=f"its pods must start with the new {', '.join(change.target.name for change in rotated)}",
         undo=f"kubectl rollout undo {workload['kind'].lower()}/{metadata['name']} -n {metadata.get('namespace')}",
         risk=Risk(touches=(_named(workload),)),
         refusal=refusal,
+        part=part,
+        after=tuple(change.id for change in rotated),
     )
+
+
+def _digest(rotated: list[Change]) -> str:
+    marks = {change.target.name: (change.body or {})["metadata"]["annotations"][ROTATED_FOR] for change in rotated}
+    return hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def owns(workload: Json, pod: Pod) -> bool:

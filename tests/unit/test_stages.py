@@ -1,0 +1,164 @@
+"""The stages: what of an account's rights is everybody's, and what a pod that is gone had access to."""
+
+from typing import Any
+
+import pytest
+
+from builders import pod
+from fake_api import Answer, FakeApi, Fault, Obj
+from firebreak.api.incident import IncidentStatus, PodRecord
+from firebreak.engine.case import MOST_SECRETS, pin
+from firebreak.engine.jobs import Key
+from firebreak.engine.stages import harmless
+from firebreak.evidence.store import EvidenceStore
+from firebreak.kube import exposure
+from firebreak.model.names import IncidentRef
+from firebreak.model.pod import Pod
+from harness import connect, replica
+from world import OLD_PASSWORD, SECRET_PATH, UID, incident, shop, web_pod
+
+Json = dict[str, Any]
+
+DISCOVERY: Json = {"nonResourceAttributes": {"path": "/api", "verb": "get"}}
+SELF_REVIEW: Json = {
+    "resourceAttributes": {
+        "verb": "create",
+        "group": "authorization.k8s.io",
+        "resource": "selfsubjectaccessreviews",
+    }
+}
+SECRETS: Json = {"resourceAttributes": {"verb": "get", "resource": "secrets", "namespace": "shop"}}
+
+# As API server 1.35 says it.
+BY_DISCOVERY = (
+    'RBAC: allowed by ClusterRoleBinding "system:discovery" of ClusterRole "system:discovery" '
+    'to Group "system:authenticated"'
+)
+BY_BASIC_USER = BY_DISCOVERY.replace("system:discovery", "system:basic-user")
+
+
+@pytest.fixture
+def store() -> EvidenceStore:
+    return EvidenceStore.open("memory://")
+
+
+# --- what everybody has
+
+
+@pytest.mark.parametrize(("question", "reason"), [(DISCOVERY, BY_DISCOVERY), (SELF_REVIEW, BY_BASIC_USER)])
+def test_what_every_identity_has_does_not_count_as_left(question: Json, reason: str) -> None:
+    assert harmless(question, reason)
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        (SECRETS, BY_DISCOVERY),
+        (SELF_REVIEW | {"resourceAttributes": {"verb": "*", "resource": "selfsubjectaccessreviews"}}, BY_BASIC_USER),
+        (DISCOVERY, BY_DISCOVERY.replace("ClusterRoleBinding", "RoleBinding")),
+        (DISCOVERY, BY_DISCOVERY.replace("of ClusterRole", "of Role")),
+        (DISCOVERY, BY_DISCOVERY.replace('Binding "system:discovery"', 'Binding "mine"')),
+        (DISCOVERY, BY_DISCOVERY.replace('Role "system:discovery"', 'Role "cluster-admin"')),
+        (DISCOVERY, BY_DISCOVERY.replace('Group "system:authenticated"', 'User "system:serviceaccount:shop:web"')),
+        (DISCOVERY, BY_DISCOVERY.replace("system:authenticated", "ops")),
+        (DISCOVERY, f"{BY_DISCOVERY} "),
+        (DISCOVERY, f"see {BY_DISCOVERY}"),
+        (DISCOVERY, ""),
+    ],
+)
+def test_a_name_like_a_harmless_ones_makes_nothing_harmless(question: Json, reason: str) -> None:
+    assert not harmless(question, reason)
+
+
+# --- what pods that are gone had access to
+
+
+def naming(*secrets: str, name: str = "web-1") -> Pod:
+    return pod(name, volumes=[{"name": f"v-{each}", "secret": {"secretName": each}} for each in secrets])
+
+
+def recorded(status: IncidentStatus) -> dict[str, dict[str, str]]:
+    return {record.name: record.secrets for record in status.pods.values()}
+
+
+def test_a_pod_is_recorded_with_the_secrets_that_it_names_and_each_once() -> None:
+    status = pin(IncidentStatus(), (naming("db"), naming("db", "tls", name="web-2")))
+    assert recorded(status) == {"web-1": {"db": "volume v-db"}, "web-2": {"tls": "volume v-tls"}}
+    later = pin(status, (naming("db", "tls", "api", name="web-3"),))
+    assert recorded(later)["web-3"] == {"api": "volume v-api"}
+
+
+def test_a_record_has_room_for_so_many_secrets_and_says_how_many_more_there_are() -> None:
+    crowd = naming(*(f"s-{n}" for n in range(250)))
+    (secrets,) = recorded(pin(IncidentStatus(), (crowd,))).values()
+    assert len(secrets) == MOST_SECRETS + 1
+    assert secrets["*"] == "50 more secrets that pod web-1 names: see its pod.json in the evidence"
+
+
+def test_ways_and_names_in_a_record_are_bounded() -> None:
+    long = pod(volumes=[{"name": "v" * 2000, "secret": {"secretName": "db"}}, {"secret": {"secretName": "n" * 300}}])
+    (secrets,) = recorded(pin(IncidentStatus(), (long,))).values()
+    assert {name: len(ways) for name, ways in secrets.items() if name != "*"} == {"db": 512}
+    assert secrets["*"].startswith("1 more secrets")
+
+
+async def test_secrets_of_a_pod_that_is_gone_are_in_reach_still(fake: FakeApi) -> None:
+    shop(fake)
+    fake.update("ServiceAccount", "shop", "web", {"imagePullSecrets": [{"name": "registry"}]})
+    gone = PodRecord(name="web-1", account="web", secrets={"db": "env DB_PASSWORD of container c", "*": "9 more"})
+    async with connect(fake) as api:
+        facts = await exposure.secrets(api, IncidentRef("shop", "shell", UID), (), (), [gone])
+    assert {use.name: (use.ways, use.metadata is not None) for use in facts.uses} == {
+        "db": (("env DB_PASSWORD of container c",), True),
+        "registry": (("image pull secret of the account",), False),
+    }
+    assert facts.elsewhere == ("9 more",)
+
+
+async def test_the_copy_of_the_values_that_kubectl_leaves_in_the_metadata_is_dropped_on_arrival(fake: FakeApi) -> None:
+    shop(fake)
+    applied = {"kubectl.kubernetes.io/last-applied-configuration": f'{{"data": {{"password": "{OLD_PASSWORD}"}}}}'}
+    fake.update("Secret", "shop", "db", {"metadata": {"annotations": applied}})
+    async with connect(fake) as api:
+        facts = await exposure.secrets(api, IncidentRef("shop", "shell", UID), (Pod(web_pod()),), ())
+    assert OLD_PASSWORD not in repr(facts)
+    assert facts.uses[0].metadata is not None
+    assert facts.uses[0].metadata["annotations"] == {"firebreak.dev/rotate": '{"password": {}}'}
+
+
+async def test_what_waits_for_a_person_waits_on_when_the_pod_is_deleted(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "SecretsRotated", "False", "AwaitingApproval")
+        fake.delete("Pod", "shop", "web-1")
+        firebreak.controller.wake(UID)
+        await firebreak.condition("shell", "Contained", "Unknown", "TargetGone")
+        fake.update("Incident", "shop", "shell", {"spec": {"playbook": "unattended"}})
+        found = await firebreak.condition("shell", "SecretsRotated", "True", "Rotated")
+    assert set(found["status"]["steps"]["rotate"]["changes"]) == {"patch Secret shop/db", "patch Deployment shop/web"}
+
+
+async def test_who_uses_a_secret_is_restarted_when_it_was_rotated_and_not_before(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    refused = Fault(
+        when=lambda c: c.method == "PATCH" and c.path == SECRET_PATH, how=Answer(403, message="no"), times=1
+    )
+    fake.faults.add(refused)
+    generation = fake.get("Deployment", "shop", "web")["metadata"]["generation"]
+
+    def failed(status: Obj) -> bool:
+        return bool((status.get("steps") or {}).get("rotate", {}).get("state") == "Failed")
+
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        found = await firebreak.until("shell", failed)
+        restart = found["status"]["steps"]["rotate"]["changes"]["patch Deployment shop/web"]
+        assert (restart["state"], restart["message"]) == ("Planned", "not sent: first comes patch Secret shop/db")
+        assert fake.get("Deployment", "shop", "web")["metadata"]["generation"] == generation
+        firebreak.controller.jobs.wake(Key(UID, "rotate"))
+        await firebreak.condition("shell", "SecretsRotated", "True", "Rotated")
+    assert fake.get("Secret", "shop", "db")["data"]["password"] != OLD_PASSWORD
+    assert fake.get("Deployment", "shop", "web")["metadata"]["generation"] == generation + 1
