@@ -95,8 +95,8 @@ async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...]) -> N
     intents = {c.id: report(c, ChangeState.INTENDED) for c in going}
     await case.journal.intend(lambda s: with_changes(s, stage.name, reports | intents))
     for change in going:
-        done = {key for key, was in step(case.status, stage.name).changes.items() if was.state is ChangeState.DONE}
-        if late := [key for key in change.after if key not in done]:
+        so_far = step(case.status, stage.name).changes
+        if late := [key for key in change.after if so_far[key].state is not ChangeState.DONE]:
             _note(case, stage, Result(change, ChangeState.PLANNED, f"not sent: first comes {', '.join(late)}"))
             continue
         begun = change.id in before and before[change.id].state in {ChangeState.INTENDED, ChangeState.DONE}
