@@ -5,10 +5,10 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
+
 from cluster import control
 from cluster.provider import ClusterInfo
 from conftest import Kubectl
-
 from firebreak.kube.client import Api
 from firebreak.kube.probe import load, prove_enforcement, save
 from firebreak.model.enforcement import State
