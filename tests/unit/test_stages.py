@@ -35,6 +35,11 @@ BY_DISCOVERY = (
     'to Group "system:authenticated"'
 )
 BY_BASIC_USER = BY_DISCOVERY.replace("system:discovery", "system:basic-user")
+BY_ISSUER_DISCOVERY = (
+    'RBAC: allowed by ClusterRoleBinding "system:service-account-issuer-discovery" '
+    'of ClusterRole "system:service-account-issuer-discovery" to Group "system:serviceaccounts"'
+)
+KEYS: Json = {"nonResourceAttributes": {"path": "/openid/v1/jwks", "verb": "get"}}
 
 
 @pytest.fixture
@@ -45,7 +50,10 @@ def store() -> EvidenceStore:
 # --- what everybody has
 
 
-@pytest.mark.parametrize(("question", "reason"), [(DISCOVERY, BY_DISCOVERY), (SELF_REVIEW, BY_BASIC_USER)])
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [(DISCOVERY, BY_DISCOVERY), (SELF_REVIEW, BY_BASIC_USER), (KEYS, BY_ISSUER_DISCOVERY)],
+)
 def test_what_every_identity_has_does_not_count_as_left(question: Json, reason: str) -> None:
     assert harmless(question, reason)
 
@@ -54,6 +62,7 @@ def test_what_every_identity_has_does_not_count_as_left(question: Json, reason: 
     ("question", "reason"),
     [
         (SECRETS, BY_DISCOVERY),
+        (SECRETS, BY_ISSUER_DISCOVERY),
         (SELF_REVIEW | {"resourceAttributes": {"verb": "*", "resource": "selfsubjectaccessreviews"}}, BY_BASIC_USER),
         (DISCOVERY, BY_DISCOVERY.replace("ClusterRoleBinding", "RoleBinding")),
         (DISCOVERY, BY_DISCOVERY.replace("of ClusterRole", "of Role")),

@@ -24,8 +24,9 @@ from firebreak.steps import replace, revoke, rotate, suspicion
 # Authorization", section "API discovery roles". The reason is the API server's (seen on 1.35), word for word: a role of
 # one of these names that a binding of another name, or of another kind, gives is not one of these.
 HARMLESS = re.compile(
-    r'RBAC: allowed by ClusterRoleBinding "(system:discovery|system:basic-user|system:public-info-viewer)" '
-    r'of ClusterRole "\1" to Group "system:(authenticated|unauthenticated|serviceaccounts(:[a-z0-9-]+)?)"'
+    r'RBAC: allowed by ClusterRoleBinding "('
+    r"system:discovery|system:basic-user|system:public-info-viewer|system:service-account-issuer-discovery"
+    r')" of ClusterRole "\1" to Group "system:(authenticated|unauthenticated|serviceaccounts(:[a-z0-9-]+)?)"'
 )
 _SELF_REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
 _ABOUT_ITSELF = frozenset(("create", resource) for resource in _SELF_REVIEWS)
