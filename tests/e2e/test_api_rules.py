@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import installed
 from cluster.provider import ClusterError
 from conftest import Kubectl
 
@@ -22,6 +23,22 @@ def crds(kubectl: Kubectl) -> None:
     """The definitions as in the checkout, served by the API server."""
     kubectl("apply", "--server-side", "--force-conflicts", "--kustomize", str(CRDS))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{kind}" for kind in KINDS))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nobody_watches(crds: None, kubectl: Kubectl) -> Iterator[None]:
+    """A Firebreak that an earlier session left stands still: here one looks at what the API server does alone."""
+    at = ("--namespace", installed.NAMESPACE)
+    asked = ("--ignore-not-found", "--output", "jsonpath={.spec.replicas}")
+    replicas = kubectl("get", "deployment/firebreak", *at, *asked)
+    if not replicas:
+        yield
+        return
+    kubectl("scale", "deployment/firebreak", *at, "--replicas=0")
+    kubectl("wait", "pod", *at, "--selector=app.kubernetes.io/name=firebreak", "--for=delete", "--timeout=60s")
+    yield
+    kubectl("scale", "deployment/firebreak", *at, f"--replicas={replicas}")
+    kubectl("rollout", "status", "deployment/firebreak", *at, "--timeout=120s")
 
 
 @pytest.fixture

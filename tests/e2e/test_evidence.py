@@ -36,7 +36,9 @@ dd if=/dev/urandom of=/tmp/big bs=1M count=20
 for name do printf %s "held in $name" > "/tmp/$name"; done
 ln -s /proc/self/environ /tmp/environ
 nc -ll -p 8080 -e cat &
+until grep -q ':1F90 .* 0A ' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done
 sleep 1000000 | nc 127.0.0.1 8080 &
+until grep -q ':1F90 01 ' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done
 echo first line
 printf 'a line without an end'
 touch /ready

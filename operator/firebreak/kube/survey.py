@@ -148,7 +148,7 @@ async def rights(
 ) -> Rights:
     """Read what an account may do. `revoked` names bindings (as `str(Ref)`) that named it before they were shrunk.
 
-    `pods` are the uids of the incident's own pods; others that run as the account are its sharers.
+    `pods` are the uids of the incident's own pods; whoever else runs as the account shares it.
     """
     ours, before = set(pods), set(revoked)
     bindings, cluster_bindings, others = await asyncio.gather(
@@ -167,8 +167,8 @@ async def rights(
                 grants.append(Grant(binding, await _rules(api, binding)))
             elif any(s.get("kind") == "Group" and s.get("name") in account.groups for s in subjects):
                 shared.append(Grant(binding, await _rules(api, binding)))
-    sharers = tuple(sorted(f"Pod {p['metadata']['name']}" for p in others if p["metadata"]["uid"] not in ours))
-    return Rights(incident, account, tuple(grants), sharers, tuple(shared))
+    sharers = {pod.known_as for pod in map(Pod, others) if pod.uid not in ours}
+    return Rights(incident, account, tuple(grants), tuple(sorted(sharers)), tuple(shared))
 
 
 async def _rules(api: Api, binding: Json) -> tuple[Json, ...]:

@@ -65,7 +65,7 @@ class Rights:
     account: Account
     grants: tuple[Grant, ...] = ()
     sharers: tuple[str, ...] = ()
-    """Other pods that run as the account, outside the incident."""
+    """Who else runs as the account, outside the incident: `Deployment web`, `Pod NAME`."""
     shared: tuple[Grant, ...] = ()
     """Bindings of groups that the account is in: not to be cut for one account alone."""
 

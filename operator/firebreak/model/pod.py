@@ -9,6 +9,7 @@ from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE, QUARANTINE_PREFIX
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
+REVISION = "pod-template-hash"  # the label by which a Deployment tells its ReplicaSets, and their names, apart
 STATUS_LISTS = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 
 
@@ -92,6 +93,17 @@ class Pod:
     def controller(self) -> Json | None:
         """The ownerReference of its controller, if one still owns it."""
         return next((o for o in mappings(self.metadata.get("ownerReferences")) if o.get("controller")), None)
+
+    @property
+    def known_as(self) -> str:
+        """What people know it by, the same while pods come and go: `Deployment web`; `Pod NAME` if nothing owns it."""
+        owner = self.controller
+        if owner is None:
+            return f"Pod {self.name}"
+        kind, name, revision = text(owner.get("kind")), text(owner.get("name")), text(self.labels.get(REVISION))
+        if kind == "ReplicaSet" and revision and name.endswith(f"-{revision}"):
+            return f"Deployment {name.removesuffix(f'-{revision}')}"
+        return f"{kind} {name}"
 
     @property
     def finished(self) -> bool:

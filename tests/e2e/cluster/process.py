@@ -15,7 +15,9 @@ from pathlib import Path
 from cluster.provider import ClusterError
 from cluster.waiting import wait_until
 
-START_TIME_FIELD = 19  # of /proc/PID/stat, counted after the parenthesised program name
+# Fields of /proc/PID/stat, counted after the parenthesised program name.
+THREADS_FIELD = 17
+START_TIME_FIELD = 19
 LOG_TAIL = 1500  # characters
 STOP_SECONDS = 10
 
@@ -116,4 +118,6 @@ def _start_time(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in "ZX" else fields[START_TIME_FIELD]
+    # A process whose first thread has ended is a zombie already, while the others still hold its sockets.
+    ended = fields[0] in "ZX" and int(fields[THREADS_FIELD]) <= 1
+    return None if ended else fields[START_TIME_FIELD]
