@@ -299,7 +299,7 @@ async def test_a_forged_owner_reference_reaches_no_other_object(fake: FakeApi, s
         fake.update("Pod", "shop", "web-1", {"metadata": {"ownerReferences": [owner]}})
         async with replica(fake, store) as firebreak:
             pod = Pod(fake.get("Pod", "shop", "web-1"))
-            found = await survey.surroundings(firebreak.tools.api, pod)
+            found = await survey.surroundings(firebreak.tools.api, pod, {})
         assert found["owners"] == []
     assert not [call for call in fake.calls if call.namespace == "bank"]
 

@@ -144,7 +144,7 @@ async def _save(case: Case, bundle: Bundle, request: Request, options: Capture) 
     pod = request.pod
     record = case.status.pods.get(pod.uid)
     first_sight = record.containers.get(request.container or "") if record else None
-    source = await open_source(case.tools, request, options, first_sight)
+    source = await open_source(case, request, options, first_sight)
     origin = Origin(
         namespace=pod.namespace, name=pod.name, uid=pod.uid, container=request.container, container_id=first_sight
     )

@@ -124,6 +124,19 @@ def _secrets(pod: Pod, known: AbstractSet[str]) -> dict[str, str]:
     return listed
 
 
+def as_met(pod: Pod, record: PodRecord) -> Pod:
+    """Return a pod with what its record alone still knows: its account when it is gone, its owner when detached."""
+    kind, _, name = record.owner.partition("/")
+    owners = [{"kind": kind, "name": name, "uid": record.owner_uid, "controller": True}] if record.owner else []
+    return Pod(
+        {
+            **pod.raw,
+            "metadata": {**pod.metadata, "ownerReferences": pod.metadata.get("ownerReferences") or owners},
+            "spec": {"serviceAccountName": record.account, "nodeName": record.node, **pod.spec},
+        }
+    )
+
+
 def pin(status: IncidentStatus, pods: tuple[Pod, ...]) -> IncidentStatus:
     """Record pods at first sight; what was pinned then stays, and who is missing now is marked as gone."""
     there = {pod.uid for pod in pods}

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 
 from firebreak.api.base import Json
 from firebreak.api.playbook import Capture
-from firebreak.engine.case import Tools
+from firebreak.engine.case import Case, Tools, as_met
 from firebreak.evidence.source import BytesSource, Source
 from firebreak.kube import survey
 from firebreak.kube.describe import DescribeSource
@@ -21,6 +21,7 @@ from firebreak.kube.tarsource import TarSource
 from firebreak.kube.volatile import VolatileSource
 from firebreak.model.outcome import Completeness, Outcome
 from firebreak.model.pod import Pod
+from firebreak.model.record import step
 from firebreak.steps import capture
 from firebreak.steps.capture import Request
 from firebreak.steps.reach import secret_mounts
@@ -35,13 +36,13 @@ METHODS: Mapping[capture.Source, str] = {
 }
 
 
-async def open_source(tools: Tools, request: Request, options: Capture, first_sight: str | None) -> Source:
+async def open_source(case: Case, request: Request, options: Capture, first_sight: str | None) -> Source:
     """Return the stream for a request. `first_sight` is the container's id when the incident began."""
-    pod = request.pod
+    pod, tools = request.pod, case.tools
     if request.source is capture.Source.POD:
         return await _document(tools.api.get(pod.ref))
     if request.source is capture.Source.SURROUNDINGS:
-        return await _document(survey.surroundings(tools.api, pod))
+        return await _document(_surroundings(case, pod))
     limits = Limits(max_bytes=options.max_bytes, total_seconds=options.timeout_seconds)
     return Watched(_stream(tools, request, options, limits), tools, request, first_sight)
 
@@ -57,6 +58,14 @@ def _stream(tools: Tools, request: Request, options: Capture, limits: Limits) ->
             return VolatileSource(tools.api, target)
         case _:
             return TarSource(tools.api, target, options.paths, secret_mounts(pod, target.container), limits)
+
+
+async def _surroundings(case: Case, pod: Pod) -> Json:
+    """What stands around a pod as it was met: meanwhile it was detached, and its rights may be revoked already."""
+    changes = step(case.status, "revoke").changes.values()
+    revoked = {change.object: change.before for change in changes if change.before}
+    record = case.status.pods.get(pod.uid)
+    return await survey.surroundings(case.tools.api, as_met(pod, record) if record else pod, revoked)
 
 
 async def _document(reading: Awaitable[Json]) -> Source:

@@ -226,9 +226,10 @@ async def ask(api: Api, question: Json) -> tuple[bool, str]:
     return bool(status.get("allowed")), str(status.get("reason", ""))
 
 
-async def surroundings(api: Api, pod: Pod) -> Json:
+async def surroundings(api: Api, pod: Pod, revoked: Mapping[str, Json]) -> Json:
     """Read what stands around a pod, for the evidence: owners, account, rights, services, policies, node, events.
 
+    `revoked`: what bindings (by `str(Ref)`) held before this incident shrank them; it stands beside what they hold now.
     What cannot be read is recorded with the reason, never left out in silence. No secret is read.
     """
     account = Account(pod.namespace, pod.account)
@@ -237,7 +238,7 @@ async def surroundings(api: Api, pod: Pod) -> Json:
         "serviceAccount": find(api, Ref("ServiceAccount", pod.account, pod.namespace)),
         "namespace": find(api, Ref("Namespace", pod.namespace)),
         "node": find(api, Ref("Node", pod.node)) if pod.node else _nothing(),
-        "rights": _bindings(api, account),
+        "rights": _bindings(api, account, revoked),
         "services": api.list_all("Service", pod.namespace),
         "networkPolicies": api.list_all("NetworkPolicy", pod.namespace),
         "events": api.list_all("Event", pod.namespace, fields=f"involvedObject.uid={pod.uid}"),
@@ -268,6 +269,14 @@ async def _owners(api: Api, pod: Pod) -> list[Json]:
     return chain
 
 
-async def _bindings(api: Api, account: Account) -> list[Json]:
-    found = await rights(api, IncidentRef(account.namespace, "", ""), account, ())
-    return [{**grant.binding, "rules": list(grant.rules)} for grant in found.grants]
+async def _bindings(api: Api, account: Account, revoked: Mapping[str, Json]) -> list[Json]:
+    """Every binding that gives the account something, or gave it, through its name or a group of it."""
+    found = await rights(api, IncidentRef(account.namespace, "", ""), account, (), revoked)
+    return [
+        {**grant.binding, "rules": list(grant.rules)} | _before(revoked.get(str(grant.ref)))
+        for grant in found.grants + found.shared
+    ]
+
+
+def _before(held: Json | None) -> Json:
+    return {"before": held} if held else {}
