@@ -16,6 +16,7 @@ from cluster.choose import choose
 from cluster.commands import run
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
+from killing import Leadership
 from shop import Shop, address
 from shop_objects import CUT, CUT_PLAYBOOK, listener
 
@@ -77,6 +78,15 @@ def firebreak(cluster: ClusterInfo, kubectl: Kubectl) -> str:
     if os.environ.get("FIREBREAK_E2E_INSTALLED") != "1":
         installed.install(cluster, kubectl)
     return installed.NAMESPACE
+
+
+@pytest.fixture(scope="session")
+def leadership(firebreak: str, kubectl: Kubectl) -> Iterator[Leadership]:
+    """Who leads Firebreak, and how to kill it."""
+    with own_namespace(kubectl, "killing") as name:
+        found = Leadership(kubectl, firebreak, name)
+        found.set_up()
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 from cluster.provider import ClusterError, ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl, own_namespace
+from killing import Leadership
 from shop import Shop
 from shop_objects import ALLOW_ALL, CUT, idle, incident
 
@@ -166,27 +167,13 @@ def log_lines(kubectl: Kubectl, namespace: str, words: list[str], *, since: date
     return [json.loads(line) for line in text.splitlines() if any(word in line for word in words)]
 
 
-def lease_holder(kubectl: Kubectl, namespace: str) -> str:
-    """Whom the Lease names, alive or not."""
-    return kubectl("get", "lease/firebreak", "--namespace", namespace, "--output", "jsonpath={.spec.holderIdentity}")
-
-
-def leader(kubectl: Kubectl, namespace: str) -> str:
-    """The pod that holds the Lease; waited for while the Lease names one that is gone."""
-
-    def holder() -> str:
-        name = lease_holder(kubectl, namespace)
-        return name if f"pod/{name}" in kubectl("get", "pods", "--namespace", namespace, "--output", "name") else ""
-
-    wait_until(holder, timeout=40, otherwise="no living pod took the Lease")
-    return holder()
-
-
-def test_a_follower_contains_while_there_is_no_leader(firebreak: str, shop: Shop, kubectl: Kubectl) -> None:
+def test_a_follower_contains_while_there_is_no_leader(
+    firebreak: str, shop: Shop, kubectl: Kubectl, leadership: Leadership
+) -> None:
     shop.open()
     victim, sibling = shop.pods()
-    lead = leader(kubectl, firebreak)
-    kubectl("delete", "pod", lead, "--namespace", firebreak, "--grace-period=0", "--force", "--wait=false")
+    lead = leadership.leader()
+    leadership.kill(lead)
     shop.raise_incident("web-shell", {"pod": victim}, playbook=CUT)
 
     uid = shop.uid("web-shell")
@@ -199,7 +186,7 @@ def test_a_follower_contains_while_there_is_no_leader(firebreak: str, shop: Shop
         return f"quarantine.firebreak.dev/{uid}" in shop.labels(victim)
 
     wait_until(in_place, timeout=2, otherwise="no other replica contained the pod")
-    assert lease_holder(kubectl, firebreak) == lead, "nobody has taken the Lease over: it was a follower"
+    assert leadership.holder() == lead, "somebody has taken the Lease over: the cut may be a leader's"
     shop.silent(victim, control=sibling)
     assert shop.await_condition("web-shell", "Contained")["reason"] == "Enforced"
     kubectl("rollout", "status", "deployment/firebreak", "--namespace", firebreak, "--timeout=120s")

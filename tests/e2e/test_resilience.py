@@ -20,6 +20,7 @@ from firebreak.evidence.bundle import Bundle
 from firebreak.evidence.layout import IncidentIdentity
 from firebreak.evidence.store import EvidenceStore
 from incidents import Place, account, binding, container, place, pod, role, store_options
+from killing import Leadership
 
 pytestmark = pytest.mark.slow
 
@@ -28,18 +29,6 @@ MIB = 1024 * 1024
 IDLE = "touch /ready; exec sleep 1000000"
 SLOW = "truncate -s 400M /tmp/big; touch /ready; exec sleep 1000000"
 EARLY = {"pod.json", "describe.txt", "surroundings.json", "volatile/app.txt", "logs/app.current.log"}
-# From the node, for nobody inside a container can send SIGKILL to its first process; and again, for the node's kubelet
-# starts what ended anew. A dot stands for the dashes of the uid, which some cgroup drivers write as underscores.
-KILL = """
-pod=$(echo "$0" | tr - .)
-kill_all() {
-  for p in /proc/[0-9]*; do
-    if grep -q "pod$pod" "$p/cgroup" 2>/dev/null; then kill -9 "${p#/proc/}"; fi
-  done
-}
-kill_all
-{ for again in $(seq 30); do usleep 200000; kill_all; done; } >/dev/null 2>&1 &
-"""
 
 
 @pytest.fixture(scope="module")
@@ -82,29 +71,17 @@ def in_the_middle(where: Place, name: str) -> dict[str, Artifact]:
     return found
 
 
-def holder(home: Place) -> str:
-    """The pod that leads; just after an installation the Lease may still name one that is on its way out."""
-
-    def leading() -> set[str]:
-        pods = home.get("pods", "--selector", "app.kubernetes.io/name=firebreak")["items"]
-        staying = {each["metadata"]["name"] for each in pods if "deletionTimestamp" not in each["metadata"]}
-        return staying & {home.get("lease", "firebreak")["spec"]["holderIdentity"]}
-
-    wait_until(leading, timeout=60, otherwise="no replica of Firebreak leads")
-    return leading().pop()
-
-
-def test_the_next_leader_finishes_a_capture_in_which_the_first_was_killed(where: Place, home: Place) -> None:
-    where.apply(pod("reaper", container(IDLE), hostPID=True), pod("slow", container(SLOW)))
-    where.ready("pod/reaper", "pod/slow")
-    leader = holder(home)
-    uid = home.get("pod", leader)["metadata"]["uid"]
+def test_the_next_leader_finishes_a_capture_in_which_the_first_was_killed(
+    where: Place, home: Place, leadership: Leadership
+) -> None:
+    where.apply(pod("slow", container(SLOW)))
+    where.ready("pod/slow")
+    leader = leadership.leader()
     where.open("slow", "slow")
     early = in_the_middle(where, "slow")
-    where.exec("reaper", "sh", "-c", KILL, uid)
-    home.kubectl("delete", "pod", leader, "-n", home.namespace, "--force", "--grace-period=0")
+    leadership.kill(leader)
     where.condition("slow", "EvidencePreserved", "True/Sealed", seconds=120)
-    assert holder(home) != leader
+    assert leadership.leader() != leader
     evidence = where.evidence("slow")
     sealed = [artifact.name.split("/", 2)[2] for artifact in evidence.manifest.artifacts]
     assert sorted(sealed) == sorted([*EARLY, "files/app.tar"])

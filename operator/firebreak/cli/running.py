@@ -11,7 +11,7 @@ from firebreak.settings import Settings
 
 PREFIX = "FIREBREAK_"
 # Variables of the command itself, and those that Kubernetes sets for a Service named firebreak.
-NOT_OURS = ("FIREBREAK_TRACEBACK", "FIREBREAK_SERVICE_", "FIREBREAK_PORT_")
+TRACEBACK = "FIREBREAK_TRACEBACK"
 
 log = structlog.get_logger()
 
