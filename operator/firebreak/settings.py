@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     cluster: str = Field(default="", description="The cluster's name, part of the evidence's path.")
     image: str = Field(default="", description="Image of the enforcement probe's pods: Firebreak's own.")
     kubectl: str = Field(default="kubectl", description="The kubectl that writes `describe` into the evidence.")
-    kubeconfig: str | None = Field(default=None, description="Kubeconfig; inside a cluster the pod's account is used.")
+    kubeconfig: str | None = Field(default=None, description="Kubeconfig; default as kubectl's, in a pod its account.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
     captures: int = Field(default=4, ge=1, le=64, description="How many containers' files are copied at the same time.")
     resync_seconds: float = Field(default=30.0, gt=0, description="Seconds between looks at every open incident.")

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cli_harness import write_kubeconfig
+from cli_harness import bare, write_kubeconfig
 from fake_api import FakeApi
 from firebreak.cli.running import unknown_variables
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 async def test_the_operator_watches_until_it_is_told_to_stop_and_logs_in_one_format(
@@ -44,3 +46,21 @@ def test_variables_that_kubernetes_sets_are_no_slips_of_the_pen(monkeypatch: pyt
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("FIREBREAK_STROE", "1")
     assert unknown_variables() == ["FIREBREAK_STROE"]
+
+
+def test_the_page_of_settings_is_generated_from_them() -> None:
+    ran = bare("run", "--settings")
+    assert (ran.code, ran.err) == (0, "")
+    assert PAGE.read_text() == ran.out, "run `.venv/bin/firebreak run --settings > docs/settings.md`"
+
+
+def test_settings_are_data_too() -> None:
+    settings = {each["name"]: each["default"] for each in bare("run", "--settings", "-o", "json").json}
+    assert (settings["FIREBREAK_STORE"], settings["FIREBREAK_PROBE"], settings["FIREBREAK_PORT"]) == ("", True, 8080)
+
+
+@pytest.mark.parametrize("option", ["--context", "--namespace"])
+def test_an_option_that_would_be_ignored_is_refused(option: str) -> None:
+    ran = bare("run", option, "prod")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: run takes no --context and no --namespace")

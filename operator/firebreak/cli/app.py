@@ -20,7 +20,7 @@ from firebreak.cli.commands import (
     version,
     watch,
 )  # fmt: skip
-from firebreak.cli.failure import Exit, Failure
+from firebreak.cli.failure import TRACEBACK, Exit, Failure
 from firebreak.cli.session import Context, Kubeconfig, Namespace, Options, Output
 from firebreak.cli.terminal import Terminal
 
@@ -93,7 +93,7 @@ def execute(arguments: list[str]) -> int:
         return _told(failure)
     except Exception as error:
         expected = _expected(error)
-        if expected is None or "FIREBREAK_TRACEBACK" in os.environ:
+        if expected is None or TRACEBACK in os.environ:
             raise
         return _told(expected)
     return Exit.OK

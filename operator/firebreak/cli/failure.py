@@ -1,6 +1,9 @@
 """How a command fails: what happened, to what, what to do next, and the exit code that says so to scripts."""
 
 from enum import IntEnum
+from typing import Final
+
+TRACEBACK: Final = "FIREBREAK_TRACEBACK"  # the variable that shows where an expected error came from
 
 
 class Exit(IntEnum):

@@ -5,13 +5,14 @@ import os
 import structlog
 from pydantic import ValidationError
 
-from firebreak.cli.failure import Exit, Failure
+from firebreak.cli.failure import TRACEBACK, Exit, Failure
 from firebreak.cli.logs import configure
 from firebreak.settings import Settings
 
 PREFIX = "FIREBREAK_"
-# Variables of the command itself, and those that Kubernetes sets for a Service named firebreak.
-TRACEBACK = "FIREBREAK_TRACEBACK"
+HINT = "correct these variables and start again; all settings: firebreak run --settings"
+# A variable of the command itself, and those that Kubernetes sets for a Service named firebreak.
+NOT_OURS = (TRACEBACK, "FIREBREAK_SERVICE_", "FIREBREAK_PORT_")
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ def read_settings(kubeconfig: str | None = None) -> Settings:
             f"{PREFIX}{'_'.join(str(part) for part in problem['loc'][:1]).upper()}: {problem['msg']}"
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
         ]
-        raise Failure("; ".join(problems), "correct these variables and start again", Exit.USAGE) from None
+        raise Failure("; ".join(problems), HINT, Exit.USAGE) from None
 
 
 def unknown_variables(known: type[Settings] = Settings) -> list[str]:
