@@ -119,6 +119,8 @@ async def test_a_store_that_is_not_named_here_proves_and_fails_nothing(
     monkeypatch.delenv("FIREBREAK_STORE")
     ran = await cli("preflight", "--no-probe", "-o", "json")
     assert (ran.code, found(ran)["store"][0]) == (0, "unknown")
+    remedies = {check["name"]: check["remedy"] for check in ran.json["checks"]}
+    assert remedies["store"] == "kubectl exec -n firebreak deployment/firebreak -- firebreak preflight --no-probe"
 
 
 async def test_a_store_that_cannot_be_right_fails(fake: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,13 +105,15 @@ def _meaning(definition: Json) -> str:
     return json.dumps([definition["spec"]["scope"], versions], sort_keys=True)
 
 
-async def evidence_store(store: EvidenceStore | None) -> Check:
-    """Write a small object, read it back, and see that it cannot be overwritten. Raises `StoreError`."""
+async def evidence_store(store: EvidenceStore | None, namespace: str) -> Check:
+    """Write a small object, read it back, and see that it cannot be overwritten. Raises `StoreError`.
+
+    `namespace` is where the operator runs: a store that is not known here is checked there.
+    """
     if store is None:
         words = "FIREBREAK_STORE is not set here; capture needs it where the operator runs"
-        return Check(
-            "store", Outcome.UNKNOWN, words, "kubectl exec -n firebreak deploy/firebreak -- firebreak preflight"
-        )
+        there = f"kubectl exec -n {namespace} deployment/firebreak -- firebreak preflight --no-probe"
+        return Check("store", Outcome.UNKNOWN, words, there)
     token = secrets.token_hex(16)
     where, data = key("preflight", token), token.encode()
     await store.create(where, data)

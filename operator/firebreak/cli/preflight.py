@@ -74,7 +74,7 @@ async def _guarded(name: str, found: AsyncIterator[Check]) -> AsyncIterator[Chec
 async def _store(settings: Settings) -> Check:
     try:
         store = open_store(settings)
-        return await checks.evidence_store(store)
+        return await checks.evidence_store(store, settings.namespace)
     except StoreError as error:
         return Check(
             "store", Outcome.FAILED, str(error), "correct FIREBREAK_STORE, FIREBREAK_STORE_OPTIONS or the store"
