@@ -8,6 +8,8 @@ import yaml
 
 from cli_harness import KEY, UID, Cli, bare, condition, cut_pod, incident, pod, write_kubeconfig
 from fake_api import Answer, Call, FakeApi, Fault
+from firebreak.api.incident import WorkloadRef
+from firebreak.cli.kinds import KINDS
 
 SEALED = condition("EvidencePreserved", "True", "Sealed", "12 artifacts")
 
@@ -128,7 +130,13 @@ def test_a_dry_run_prints_the_manifest_and_needs_no_cluster(written: str, target
 def test_what_names_no_target_is_a_usage_error(written: str) -> None:
     ran = bare("contain", written, "--reason", "r", "-n", "shop")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith(f"error: {written!r} names no target\nnext:  write pod/NAME")
+    assert ran.err.startswith(f"error: {written!r} names no target\nnext:  write KIND/NAME")
+    assert "pod, deployment, statefulset, daemonset, replicaset, job or serviceaccount." in ran.err
+
+
+def test_every_kind_that_an_incident_takes_can_be_named() -> None:
+    workloads = WorkloadRef.model_json_schema()["properties"]["kind"]["enum"]
+    assert set(KINDS.values()) == {"Pod", "ServiceAccount", *workloads}
 
 
 async def test_plan_for_a_pod_opens_an_incident_that_touches_nothing(fake: FakeApi, cli: Cli) -> None:

@@ -4,30 +4,19 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import datetime
-from typing import Final
 
 from firebreak.api import API_VERSION
 from firebreak.api.base import Json
 from firebreak.api.incident import Mode
 from firebreak.cli.cluster import Cluster
 from firebreak.cli.failure import Exit, Failure
+from firebreak.cli.kinds import BY_LABEL, IN_WORDS, KINDS
 from firebreak.kube import survey
 from firebreak.kube.errors import Forbidden
 from firebreak.model.change import Ref
 from firebreak.model.incident import Incident, read
 
 LONGEST_NAME = 253
-WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job")
-# As kubectl abbreviates them.
-KINDS: Final[dict[str, str]] = {
-    "pod": "Pod", "pods": "Pod", "po": "Pod",
-    "serviceaccount": "ServiceAccount", "serviceaccounts": "ServiceAccount", "sa": "ServiceAccount",
-    "deployment": "Deployment", "deployments": "Deployment", "deploy": "Deployment",
-    "statefulset": "StatefulSet", "statefulsets": "StatefulSet", "sts": "StatefulSet",
-    "daemonset": "DaemonSet", "daemonsets": "DaemonSet", "ds": "DaemonSet",
-    "replicaset": "ReplicaSet", "replicasets": "ReplicaSet", "rs": "ReplicaSet",
-    "job": "Job", "jobs": "Job",
-}  # fmt: skip
 
 
 def parse_target(text: str, namespace: Callable[[], str]) -> Ref:
@@ -37,7 +26,7 @@ def parse_target(text: str, namespace: Callable[[], str]) -> Ref:
     """
     kind, slash, name = text.partition("/")
     if not slash or not name or "/" in name or kind.lower() not in KINDS:
-        hint = "write pod/NAME, deployment/NAME, statefulset/NAME, daemonset/NAME or serviceaccount/NAME"
+        hint = f"write KIND/NAME, as pod/web-x2x9k; the kind is {IN_WORDS}. {BY_LABEL}"
         raise Failure(f"{text!r} names no target", hint, Exit.USAGE)
     return Ref(KINDS[kind.lower()], name, namespace())
 

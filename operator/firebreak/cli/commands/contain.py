@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from firebreak.cli.kinds import BY_LABEL, IN_WORDS
 from firebreak.cli.session import Session, command
 
 
@@ -32,9 +33,7 @@ class ModeName(StrEnum):
 def contain(
     session: Session,
     *,
-    target: Annotated[
-        str, typer.Argument(metavar="KIND/NAME", help="pod, deployment, statefulset, daemonset or serviceaccount.")
-    ],
+    target: Annotated[str, typer.Argument(metavar="KIND/NAME", help=f"The kind is {IN_WORDS}. {BY_LABEL}")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, in words; stands in the incident.")],
     name: Annotated[str | None, typer.Option(metavar="INCIDENT", help="Default: the target and the time.")] = None,
     playbook: Annotated[str | None, typer.Option(metavar="P", help="Playbook to run; default standard.")] = None,
