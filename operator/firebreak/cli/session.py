@@ -69,5 +69,10 @@ def command(function: Callable[Concatenate[Session, P], None]) -> Callable[..., 
 
     vars(run)["__signature__"] = inspect.Signature([context, *keyword_only])
     run.__annotations__ = {p.name: p.annotation for p in (context, *keyword_only)}
-    run.__name__, run.__doc__ = function.__name__, function.__doc__
+    run.__name__, run.__doc__ = function.__name__, _paragraphs(inspect.getdoc(function) or "")
     return run
+
+
+def _paragraphs(text: str) -> str:
+    """Each paragraph as one line: typer would keep the line ends of the source."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))

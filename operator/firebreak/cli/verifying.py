@@ -18,6 +18,10 @@ from firebreak.evidence.verify import Verification, verify
 from firebreak.settings import Settings
 
 FOLDER = "incidents"  # what every bundle's place in the store begins with, after the cluster's name
+UNRELIABLE = (
+    "leave the store as it is: its object versions and its access log tell who wrote what is listed above, and when; "
+    "what is NotSealed may still be captured (firebreak status)"
+)
 
 
 async def verify_incident(session: Session, name: str, seal: str | None) -> None:
@@ -54,7 +58,7 @@ async def _verify(session: Session, settings: Settings, url: str, where: tuple[s
     result = await verify(EvidenceStore.open(root, options), prefix, expected_digest=seal)
     session.terminal.emit({"url": url, "ok": result.ok, **asdict(result)}, lambda: _drawn(url, result, seal))
     if not result.ok:
-        raise Failure(f"{len(result.problems)} problems: this evidence cannot be relied on as sealed")
+        raise Failure(f"{len(result.problems)} problems: this evidence cannot be relied on as sealed", UNRELIABLE)
 
 
 def inside(store: str, url: str, seal: str | None) -> Key:
@@ -84,7 +88,7 @@ def split(url: str) -> tuple[str, Key]:
         raise Failure(f"{url} is not the address of an incident's evidence", hint, Exit.USAGE)
     where = "/".join(root[3:])
     if scheme == "file" and not Path(where).is_dir():
-        raise Failure(f"there is no folder {where}", "check the address")
+        raise Failure(f"there is no folder {where} on this machine", "a file:// store is where the operator runs")
     return f"{scheme}://{where}", Key(key)
 
 

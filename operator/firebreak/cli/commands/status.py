@@ -13,7 +13,9 @@ from firebreak.cli.session import Session, command
 def status(
     session: Session,
     *,
-    incident: Annotated[str | None, typer.Argument(metavar="[INCIDENT]", help="Without it: a table of all.")] = None,
+    incident: Annotated[
+        str | None, typer.Argument(metavar="INCIDENT", help="Name of the incident; without it a table of all.")
+    ] = None,
     all_namespaces: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="The table of all namespaces.")
     ] = False,

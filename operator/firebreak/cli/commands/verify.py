@@ -13,16 +13,15 @@ from firebreak.cli.session import Session, command
 def verify(
     session: Session,
     *,
-    incident: Annotated[
-        str | None, typer.Argument(metavar="[INCIDENT]", help="Its status says where and which seal.")
-    ] = None,
+    incident: Annotated[str | None, typer.Argument(metavar="INCIDENT", help="Name of the incident.")] = None,
     url: Annotated[str | None, typer.Option(metavar="URL", help="The bundle's address; no cluster is asked.")] = None,
     seal: Annotated[str | None, typer.Option(metavar="SHA256", help="Seal that the bundle must have.")] = None,
 ) -> None:
     """Verify sealed evidence: every byte hashed again, every list compared with what is there.
 
-    Credentials of the store come from its environment variables and FIREBREAK_STORE_OPTIONS. Exit code 1 when it is not
-    as it was sealed.
+    Of an incident, the status says where it lies and which seal it has; when FIREBREAK_STORE is set, evidence is sought
+    in that store only. Credentials of the store come from its environment variables and FIREBREAK_STORE_OPTIONS. Exit
+    code 1 when it is not as it was sealed.
     """
     from firebreak.cli.verifying import verify_incident, verify_url
 

@@ -13,7 +13,9 @@ from firebreak.cli.session import Session, command
 def watch(
     session: Session,
     *,
-    incident: Annotated[str | None, typer.Argument(metavar="[INCIDENT]", help="Without it: all, until Ctrl-C.")] = None,
+    incident: Annotated[
+        str | None, typer.Argument(metavar="INCIDENT", help="Name of the incident; without it all, until Ctrl-C.")
+    ] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Go on when the incident has come to rest.")] = False,
 ) -> None:
     """Follow an incident until it is Responded, Waiting, Planned, Closed or Stalled (exit code 1).
