@@ -15,6 +15,7 @@ from cli_harness import (
     WEB_ACCOUNT,
     Cli,
     closed_status,
+    condition,
     cut_pod,
     incident,
     policy,
@@ -252,6 +253,37 @@ async def test_a_close_that_no_operator_confirms_releases_nothing(fake: FakeApi,
     assert ran.err.endswith("next:  if no operator runs any more, add --unconfirmed; nothing was released\n")
     assert (await cli("release", "shell", "--yes", "--unconfirmed")).code == 0
     assert labels(fake) == {"app": "web"}
+
+
+def writes_status(call: Call) -> bool:
+    return call.verb == "patch" and call.resource == "incidents/status"
+
+
+async def test_what_others_write_into_the_status_meanwhile_is_kept(fake: FakeApi, cli: Cli) -> None:
+    contained, sealed = condition("Contained", "True", "Enforced"), condition("EvidencePreserved", "True", "Sealed")
+    fake.put(incident(status=closed_status() | {"conditions": [contained]}, **CLOSED))
+
+    def somebody_else(call: Call) -> bool:
+        if writes_status(call) and len([each for each in fake.calls if writes_status(each)]) == 1:
+            fake.update("Incident", "shop", "shell", {"status": {"conditions": [contained, sealed]}})
+        return False
+
+    fake.faults.add(Fault(when=somebody_else, how=Answer(500)))
+    ran = await cli("release", "shell", "--yes")
+    assert (ran.code, ran.err) == (0, "")
+    conditions = fake.get("Incident", "shop", "shell")["status"]["conditions"]
+    assert [(c["type"], c["status"]) for c in conditions] == [("Contained", "False"), ("EvidencePreserved", "True")]
+
+
+@pytest.mark.parametrize(("status", "why"), [(403, "ann may not"), (409, "it kept changing")])
+async def test_a_release_that_cannot_be_put_on_record_stands_and_says_so(
+    fake: FakeApi, cli: Cli, status: int, why: str
+) -> None:
+    fake.put(incident(status=closed_status() | {"conditions": [condition("Contained", "True", "Enforced")]}, **CLOSED))
+    fake.faults.add(Fault(when=writes_status, how=Answer(status, message="ann may not")))
+    ran = await cli("release", "shell", "--yes")
+    words = f"the incident's status still tells of the time before the release ({why}); the same command says it again"
+    assert (ran.code, ran.err) == (0, f"{words}\n")
 
 
 async def test_asking_for_nothing_is_a_usage_error(cli: Cli) -> None:

@@ -1,13 +1,16 @@
 """Putting a release on record: the operator does not look at closed incidents, and none may go on claiming a cut."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from firebreak.api.incident import IncidentStatus
 from firebreak.kube.client import Api
-from firebreak.kube.errors import Forbidden, NotFound
+from firebreak.kube.errors import ApiError, Conflict, NotFound
 from firebreak.model.incident import Incident, read_status
 from firebreak.model.record import difference, dump, stamp
 from firebreak.model.verdict import CONTAINED, IDENTITY, Verdict, record, summary
+
+MOST_TRIES = 5  # each after somebody wrote the status at the same moment
 
 
 async def record_release(api: Api, incident: Incident, *, network: bool, rights: bool) -> str:
@@ -16,16 +19,26 @@ async def record_release(api: Api, incident: Incident, *, network: bool, rights:
     Needs the right to patch incidents/status. Without it the release stands all the same.
     """
     try:
-        raw = await api.get(incident.ref)
-        before = read_status(raw)
-        after = released(before, incident, network=network, rights=rights, now=stamp(datetime.now(UTC)))
-        if patch := difference(dump(before), dump(after)):
-            await api.patch(incident.ref, {"status": patch}, subresource="status")
+        for _ in range(MOST_TRIES):
+            with suppress(Conflict):  # somebody wrote meanwhile: judge again by what is there now
+                await _record(api, incident, network=network, rights=rights)
+                return ""
+        why = "it kept changing"
     except NotFound:
         return ""
-    except Forbidden as error:
-        return f"the incident's status still tells of the time before the release: {error.message}"
-    return ""
+    except ApiError as error:
+        why = error.message
+    return f"the incident's status still tells of the time before the release ({why}); the same command says it again"
+
+
+async def _record(api: Api, incident: Incident, *, network: bool, rights: bool) -> None:
+    """Write what differs, if nobody wrote since it was read: lists are replaced whole. Raises `ApiError`."""
+    raw = await api.get(incident.ref)
+    before = read_status(raw)
+    after = released(before, incident, network=network, rights=rights, now=stamp(datetime.now(UTC)))
+    if patch := difference(dump(before), dump(after)):
+        version = {"resourceVersion": raw["metadata"]["resourceVersion"]}
+        await api.patch(incident.ref, {"metadata": version, "status": patch}, subresource="status")
 
 
 def released(status: IncidentStatus, incident: Incident, *, network: bool, rights: bool, now: str) -> IncidentStatus:
