@@ -23,7 +23,6 @@ from firebreak.model.record import step
 from firebreak.steps import release
 
 MOST_TRIES = 5  # each after somebody changed the same object at the same moment
-POLICY_PREFIX = "firebreak-"
 LONGEST_NAME = 253  # characters of an object's name
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # as the API server makes them
 OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
@@ -147,19 +146,20 @@ async def orphans(cluster: Cluster, namespace: str | None, incidents: Iterable[J
     """Return the quarantines whose incident is gone."""
     there = {incident["metadata"]["uid"] for incident in incidents}
     policies = await cluster.api.list_all("NetworkPolicy", namespace, labels=OURS)
-    found = (identify(policy) for policy in policies)
+    found = (quarantined_for(policy) for policy in policies)
     return [Orphan(ref, ref.policy) for ref in found if ref is not None and ref.uid not in there]
 
 
-def identify(policy: Json) -> IncidentRef | None:
-    """Return the incident that a policy of ours belongs to; None for one that is no quarantine, as the probe's.
+def quarantined_for(policy: Json) -> IncidentRef | None:
+    """Return the incident that a policy of ours was made for; None for one that is no quarantine, as the probe's.
 
     Tenants write policies too, and what is returned ends up in a command that people paste: no incident can have
     another name or uid than these patterns allow.
     """
     metadata = policy["metadata"]
     name = (metadata.get("annotations") or {}).get(INCIDENT, "")
-    before, _, uid = metadata["name"].partition(POLICY_PREFIX)
-    if before or not UID.fullmatch(uid) or len(name) > LONGEST_NAME or not re.fullmatch(SUBDOMAIN, name):
+    uid = UID.search(metadata["name"])
+    if not uid or len(name) > LONGEST_NAME or not re.fullmatch(SUBDOMAIN, name):
         return None
-    return IncidentRef(metadata["namespace"], name, uid)
+    incident = IncidentRef(metadata["namespace"], name, uid[0])
+    return incident if incident.policy == metadata["name"] else None

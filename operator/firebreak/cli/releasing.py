@@ -1,13 +1,12 @@
 """What `firebreak release` does: find what is to be released, say what that means, ask, do it, read it back."""
 
-import re
 from dataclasses import dataclass
 
 from firebreak.api.incident import ChangeState
 from firebreak.cli.closing import close_incident
 from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.failure import Exit, Failure
-from firebreak.cli.lifting import OURS, give_back, identify, lift, quarantined, revoked
+from firebreak.cli.lifting import OURS, UID, give_back, lift, quarantined, quarantined_for, revoked
 from firebreak.cli.opening import wait_for
 from firebreak.cli.outcomes import as_json, intended, outcomes, require_done
 from firebreak.cli.recording import record_release
@@ -16,12 +15,9 @@ from firebreak.cli.terminal import words
 from firebreak.engine.execute import Result
 from firebreak.kube import survey
 from firebreak.model.change import Change, Ref
-from firebreak.model.incident import Incident, read
-from firebreak.model.incident import identify as identity_of
+from firebreak.model.incident import Incident, identify, read
 from firebreak.model.names import IncidentRef
 from firebreak.steps import release
-
-UID = re.compile(r"[0-9A-Za-z-]{1,63}")  # what may stand in a label's key
 
 
 @dataclass(frozen=True)
@@ -93,9 +89,9 @@ def _may_release(incident: Incident, wish: Wish) -> None:
 async def _by_uid(cluster: Cluster, name: str, uid: str) -> IncidentRef:
     """Trust a uid only when no incident that is there has it."""
     if not UID.fullmatch(uid):
-        raise Failure("that is no uid", "copy it from `firebreak status`", Exit.USAGE)
+        raise Failure("--uid is no uid of an incident", "copy it from `firebreak status -A`", Exit.USAGE)
     for raw in await cluster.api.list_all("Incident", cluster.namespace, metadata_only=True):
-        if (there := identity_of(raw)).uid == uid:
+        if (there := identify(raw)).uid == uid:
             raise Failure(f"{uid} is the uid of incident {there}, which is there", f"firebreak release {there.name}")
     return IncidentRef(cluster.namespace, name, uid)
 
@@ -103,7 +99,7 @@ async def _by_uid(cluster: Cluster, name: str, uid: str) -> IncidentRef:
 async def _by_policy(cluster: Cluster, name: str) -> IncidentRef:
     """Find a gone incident by the policy it left."""
     policies = await cluster.api.list_all("NetworkPolicy", cluster.namespace, labels=OURS)
-    left = [ref for policy in policies if (ref := identify(policy)) and ref.name == name]
+    left = [ref for policy in policies if (ref := quarantined_for(policy)) and ref.name == name]
     if not left:
         hint = "see what there is: firebreak status -A; a quarantine without its policy is found by --uid"
         raise Failure(f"there is no incident {name} in namespace {cluster.namespace}, and no quarantine of one", hint)
