@@ -71,7 +71,7 @@ async def test_a_target_that_is_not_there_opens_nothing(fake: FakeApi, cli: Cli)
     assert (ran.code, fake.writes) == (1, ())
     assert ran.err == (
         "error: Deployment shop/web is not there; no incident was opened\n"
-        "next:  look for it: kubectl get deployments -n shop\n"
+        "next:  look for it: kubectl get deployments -n shop; another namespace: -n NS\n"
     )
 
 

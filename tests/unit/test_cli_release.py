@@ -286,5 +286,15 @@ async def test_a_release_that_cannot_be_put_on_record_stands_and_says_so(
     assert (ran.code, ran.err) == (0, f"{words}\n")
 
 
+async def test_an_active_incident_can_be_released_when_no_operator_runs(fake: FakeApi, cli: Cli) -> None:
+    fake.put(cut_pod())
+    fake.put(incident())
+    ran = await cli("release", "shell", "--yes", "--verdict", "Exercise", "--timeout", "0.2")
+    assert (ran.code, KEY in labels(fake)) == (3, True)
+    assert ran.err.endswith("next:  if no operator runs any more, add --unconfirmed; nothing was released\n")
+    assert (await cli("release", "shell", "--yes", "--verdict", "Exercise", "--unconfirmed")).code == 0
+    assert labels(fake) == {"app": "web"}
+
+
 async def test_asking_for_nothing_is_a_usage_error(cli: Cli) -> None:
     assert (await cli("release", "shell", "--no-network")).code == 2

@@ -251,4 +251,4 @@ async def test_a_deleted_incident_ends_the_watch(fake: FakeApi, cli: Cli) -> Non
         fake.delete("Incident", "shop", "shell")
         ran = await watching
     assert ran.code == 1
-    assert "incident shop/shell was deleted; its quarantine stays" in ran.err
+    assert "incident shop/shell was deleted; its quarantine, if any, stays" in ran.err

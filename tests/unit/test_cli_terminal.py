@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 import structlog
 import yaml
+from kubernetes.aio.config.config_exception import ConfigException
 
 from cli_harness import bare
 from firebreak.cli import logs
 from firebreak.cli.failure import Failure
+from firebreak.cli.foreign import translate
 from firebreak.cli.session import Options
 from firebreak.cli.terminal import Form, Terminal, table, words
 from firebreak.cli.text import age, between, clean, moment, size
+from firebreak.evidence.errors import StoreError
+from firebreak.kube.errors import ApiError
 
 COMMANDS = (
     "contain", "status", "watch", "plan", "close", "release", "verify", "preflight", "run", "crds", "version",
@@ -28,6 +32,10 @@ class Screen(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+def descendants(kind: type[Exception]) -> list[type[Exception]]:
+    return [each for direct in kind.__subclasses__() for each in (direct, *descendants(direct))]
 
 
 def asked(answer: str) -> Terminal:
@@ -145,6 +153,13 @@ def test_a_missing_kubeconfig_is_said_without_a_traceback(tmp_path: Path) -> Non
         f"error: no cluster to talk to: there is no file {tmp_path}/none\n"
         "next:  name a file with --kubeconfig or KUBECONFIG, or run inside the cluster\n"
     )
+
+
+@pytest.mark.parametrize("kind", [ApiError, *descendants(ApiError), *descendants(StoreError), OSError, ConfigException])
+def test_every_expected_error_says_what_to_do_next(kind: type[Exception]) -> None:
+    failure = translate(kind("GET /x", "no") if issubclass(kind, ApiError) else kind("no"))
+    assert failure
+    assert failure.hint
 
 
 def test_version_is_data_too() -> None:

@@ -81,7 +81,9 @@ async def _definition(api: Api, wanted: Json) -> Check:
     except NotFound:
         return Check(f"crd {name}", Outcome.FAILED, "not installed", INSTALL)
     except Forbidden as error:
-        return Check(f"crd {name}", Outcome.UNKNOWN, str(error))
+        return Check(
+            f"crd {name}", Outcome.UNKNOWN, str(error), f"ask somebody who may read it: kubectl get crd {name}"
+        )
     conditions = (live.get("status") or {}).get("conditions") or []
     if not any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions):
         return Check(f"crd {name}", Outcome.FAILED, "installed but not established", f"kubectl describe crd {name}")
@@ -118,7 +120,12 @@ async def evidence_store(store: EvidenceStore | None, namespace: str) -> Check:
     where, data = key("preflight", token), token.encode()
     await store.create(where, data)
     if await store.read(where) != data:
-        return Check("store", Outcome.FAILED, f"{store.url} returned other bytes than were written", "mend the store")
+        return Check(
+            "store",
+            Outcome.FAILED,
+            f"{store.url} returned other bytes than were written",
+            "use another store: this one loses evidence",
+        )
     try:
         await store.create(where, b"overwritten")
     except AlreadyExists:

@@ -52,10 +52,15 @@ async def close_incident(
     cluster: Cluster, incident: Incident, verdict: str, ticket: str | None, *, seconds: float
 ) -> Incident:
     """Ask to close and wait until the operator has said its last word."""
+    await ask_to_close(cluster, incident, verdict, ticket)
+    return await wait_for(cluster, incident.id.name, lambda i: i.over, seconds=seconds, waited_for="phase Closed")
+
+
+async def ask_to_close(cluster: Cluster, incident: Incident, verdict: str, ticket: str | None) -> None:
+    """Write that it is closed, and as what; nothing when it says so already."""
     spec: Json = {"state": "Closed", "verdict": verdict} | ({"ticket": ticket} if ticket else {})
     if not includes(incident.raw["spec"], spec):
         await cluster.api.patch(incident.ref, {"spec": spec})
-    return await wait_for(cluster, incident.id.name, lambda i: i.over, seconds=seconds, waited_for="phase Closed")
 
 
 async def _doomed(cluster: Cluster, session: Session, incident: Incident, deletion: Deletion) -> list[Change]:
@@ -63,13 +68,14 @@ async def _doomed(cluster: Cluster, session: Session, incident: Incident, deleti
     preserved = incident.status.condition(EVIDENCE)
     if not (preserved and preserved.status == "True") and not deletion.even_unsealed:
         why = f"{preserved.reason}: {preserved.message}" if preserved else "it was never observed"
-        hint = "wait for it (firebreak watch), or add --even-unsealed to lose what is not preserved; nothing was done"
+        watch = f"firebreak watch {incident.id.name} -n {incident.id.namespace}"
+        hint = f"wait for it ({watch}), or add --even-unsealed to lose what is not preserved; nothing was done"
         raise Failure(f"the evidence of {incident.id} is not preserved ({why})", hint)
     facts = await quarantined(cluster.api, incident.id)
     for pod in facts.pods:
         if also := others(pod, incident.id):
             words_ = f"pod {pod.name} is held by {len(also)} other incident(s) as well: {', '.join(also)}"
-            raise Failure(words_, "close and release those first; nothing was done")
+            raise Failure(words_, "see them: firebreak status -A; close and release those first; nothing was done")
     if facts.pods and not deletion.yes:
         names = ", ".join(pod.name for pod in facts.pods)
         session.terminal.confirm(f"Close {incident.id} and delete {names} for good?")

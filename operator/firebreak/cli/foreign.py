@@ -4,15 +4,27 @@ from kubernetes.aio.config.config_exception import ConfigException
 
 from firebreak.cli.failure import Exit, Failure
 from firebreak.evidence.errors import StoreError
-from firebreak.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound, Unavailable
+from firebreak.kube.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)  # fmt: skip
 from firebreak.model.incident import BadSpecError
 
 UNAUTHORIZED = 401
+AGAIN = "run the command again; if it stays so, look at the API server's log"
 ACCESS = (
     (Unavailable, "check that the API server is up and the context is right: kubectl version"),
     (Forbidden, "ask a cluster administrator for this right, or use a context that has it"),
 )
 HINTS = (
+    (Invalid, "correct what the message names, and run the command again"),
+    (TooLarge, "ask for less: one namespace (-n), or one incident by its name"),
     (NotFound, "check the name and the namespace (-n)"),
     (AlreadyExists, "choose another name with --name"),
     (Conflict, "somebody changed it at the same moment; run the command again"),
@@ -25,8 +37,12 @@ def translate(error: Exception) -> Failure | None:
     match error:
         case ApiError():
             return _api(error)
-        case StoreError() | OSError():
-            return Failure(str(error))
+        case StoreError():
+            return Failure(
+                str(error), "check the store's address, FIREBREAK_STORE_OPTIONS, the credentials in the environment"
+            )
+        case OSError():
+            return Failure(str(error), "check the file or port that this is about, and your rights to it")
         case ConfigException():
             hint = "name a file with --kubeconfig, a context with --context, or run inside the cluster"
             return Failure(f"no cluster to talk to: {error}", hint, Exit.UNREACHABLE)
@@ -44,4 +60,4 @@ def _api(error: ApiError) -> Failure:
     for kind, hint in ACCESS:
         if isinstance(error, kind):
             return Failure(str(error), hint, Exit.UNREACHABLE)
-    return Failure(str(error), next((hint for kind, hint in HINTS if isinstance(error, kind)), ""))
+    return Failure(str(error), next((hint for kind, hint in HINTS if isinstance(error, kind)), AGAIN))

@@ -65,7 +65,7 @@ async def pinned(cluster: Cluster, target: Ref) -> Ref:
     except Forbidden:
         return target
     if found is None:
-        hint = f"look for it: kubectl get {target.kind.lower()}s -n {target.namespace}"
+        hint = f"look for it: kubectl get {target.kind.lower()}s -n {target.namespace}; another namespace: -n NS"
         raise Failure(f"{target} is not there; no incident was opened", hint)
     return Ref(target.kind, target.name, target.namespace, found["metadata"]["uid"])
 
@@ -79,7 +79,8 @@ async def wait_for(
         async with asyncio.timeout(seconds), aclosing(cluster.follow(name)) as states:
             async for raw, deleted in states:
                 if deleted:
-                    raise Failure(f"incident {name} was deleted; its quarantine, if any, stays", "firebreak status")
+                    words = f"incident {cluster.namespace}/{name} was deleted; its quarantine, if any, stays"
+                    raise Failure(words, f"see what is left: firebreak status -n {cluster.namespace}")
                 incident = read(raw)
                 if come_to(incident):
                     return incident

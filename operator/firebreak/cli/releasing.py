@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from firebreak.api.incident import ChangeState
-from firebreak.cli.closing import close_incident
+from firebreak.cli.closing import ask_to_close
 from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.lifting import OURS, UID, give_back, lift, quarantined, quarantined_for, revoked
@@ -92,7 +92,8 @@ async def _by_uid(cluster: Cluster, name: str, uid: str) -> IncidentRef:
         raise Failure("--uid is no uid of an incident", "copy it from `firebreak status -A`", Exit.USAGE)
     for raw in await cluster.api.list_all("Incident", cluster.namespace, metadata_only=True):
         if (there := identify(raw)).uid == uid:
-            raise Failure(f"{uid} is the uid of incident {there}, which is there", f"firebreak release {there.name}")
+            hint = f"release it by its name: firebreak release {there.name} -n {there.namespace}"
+            raise Failure(f"{uid} is the uid of incident {there}, which is there", hint)
     return IncidentRef(cluster.namespace, name, uid)
 
 
@@ -101,7 +102,10 @@ async def _by_policy(cluster: Cluster, name: str) -> IncidentRef:
     policies = await cluster.api.list_all("NetworkPolicy", cluster.namespace, labels=OURS)
     left = [ref for policy in policies if (ref := quarantined_for(policy)) and ref.name == name]
     if not left:
-        hint = "see what there is: firebreak status -A; a quarantine without its policy is found by --uid"
+        hint = (
+            "see what there is: firebreak status -A; where the policy is gone too, add --uid with the uid in the pod's "
+            "label quarantine.firebreak.dev/UID"
+        )
         raise Failure(f"there is no incident {name} in namespace {cluster.namespace}, and no quarantine of one", hint)
     if len(left) > 1:
         uids = ", ".join(ref.uid for ref in left)
@@ -123,8 +127,8 @@ async def _closed(cluster: Cluster, incident: Incident, wish: Wish) -> None:
     if incident.over:
         return
     if not incident.closed and wish.verdict:
-        await close_incident(cluster, incident, wish.verdict, None, seconds=wish.seconds)
-    elif not wish.unconfirmed:
+        await ask_to_close(cluster, incident, wish.verdict, None)
+    if not wish.unconfirmed:
         try:
             await wait_for(cluster, incident.id.name, _over, seconds=wish.seconds, waited_for="phase Closed")
         except Failure as failure:

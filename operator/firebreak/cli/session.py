@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 PANEL = "Cluster and output"
 Kubeconfig = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Kubeconfig file; default as kubectl's.", rich_help_panel=PANEL)
+    str | None,
+    typer.Option(metavar="FILE", help="Kubeconfig; default: KUBECONFIG, ~/.kube/config.", rich_help_panel=PANEL),
 ]
 Context = Annotated[str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig.", rich_help_panel=PANEL)]
 Namespace = Annotated[

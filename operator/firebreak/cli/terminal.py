@@ -116,7 +116,7 @@ class Terminal:
             raise Failure("this needs a person's yes, and nobody is at the terminal", "add --yes if you mean it")
         self._stderr.print(words(f"{question} [y/N] "), end="")
         if self._typed.readline().strip().lower() not in {"y", "yes"}:
-            raise Failure("not confirmed; nothing was done")
+            raise Failure("not confirmed; nothing was done", "run the command again and answer y, or add --yes")
 
     def live(self) -> AbstractContextManager[Live]:
         """Draw over what was drawn before, until the block ends."""

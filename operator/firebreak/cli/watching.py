@@ -36,9 +36,8 @@ async def _follow(cluster: Cluster, name: str | None, show: Show, *, forever: bo
     async with aclosing(cluster.follow(name)) as states:
         async for raw, deleted in states:
             if deleted and not forever:
-                raise Failure(
-                    f"incident {cluster.namespace}/{name} was deleted; its quarantine stays", "firebreak status"
-                )
+                words_ = f"incident {cluster.namespace}/{name} was deleted; its quarantine, if any, stays"
+                raise Failure(words_, f"see what is left: firebreak status -n {cluster.namespace}")
             incident = _read(raw)
             if incident is None or deleted or told.get(incident.id.uid) == incident.resource_version:
                 continue

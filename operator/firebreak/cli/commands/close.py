@@ -29,10 +29,12 @@ def close(
         bool, typer.Option("--delete-pods", help="Then delete the quarantined pods, with your own rights.")
     ] = False,
     even_unsealed: Annotated[
-        bool, typer.Option("--even-unsealed", help="Delete pods although their evidence is not preserved.")
+        bool, typer.Option("--even-unsealed", help="With --delete-pods: although evidence is lost by it.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for the operator's last word.")
+    ] = 60.0,
 ) -> None:
     """End the work on an incident. Its quarantine stays until `firebreak release`."""
     from firebreak.cli.closing import Deletion, close_and_delete

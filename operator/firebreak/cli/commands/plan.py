@@ -21,7 +21,7 @@ def plan(
 ) -> None:
     """Show each Change of an incident with reason, risk, undo and state.
 
-    Given pod/NAME (or another target), opens an incident of mode Plan first: nothing is touched but that incident.
+    Given pod/NAME (or another target, as `contain`), opens an incident of mode Plan: nothing else is touched.
     """
     from firebreak.cli.cluster import namespace_of
     from firebreak.cli.containing import Opening

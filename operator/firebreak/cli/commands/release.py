@@ -21,9 +21,11 @@ def release(
         bool, typer.Option("--keep-detached", help="Do not give a pod its own labels back.")
     ] = False,
     verdict: Annotated[Verdict | None, typer.Option(help="Close the incident first, with this verdict.")] = None,
-    uid: Annotated[str | None, typer.Option(metavar="UID", help="Uid of an incident that is gone.")] = None,
+    uid: Annotated[
+        str | None, typer.Option(metavar="UID", help="Of an incident that is gone; `status` names it.")
+    ] = None,
     unconfirmed: Annotated[
-        bool, typer.Option("--unconfirmed", help="Closed, but no operator runs to confirm it: go on without.")
+        bool, typer.Option("--unconfirmed", help="Do not wait for the operator to confirm the close: none runs.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for the close.")] = 60.0,
@@ -31,7 +33,8 @@ def release(
     """Lift an incident's quarantine, with your own rights; --rights gives back what was revoked.
 
     Only this incident's own marks go: a pod that another incident holds stays cut. It works for an incident that was
-    deleted, too. Rights can be given back by somebody who holds them.
+    deleted, too. Rights can be given back by somebody who holds them. An incident that is active is closed first, with
+    --verdict, or it would be cut off again.
     """
     from firebreak.cli.releasing import Wish, release_incident
 
