@@ -31,6 +31,14 @@ from shop import incident
 IMAGE = "busybox:1.35"
 RBAC = "rbac.authorization.k8s.io"
 NO_LIMIT = 2**40  # bytes
+# A shell that lets nobody in before the gate is open: a capture that reads this container waits.
+GATED = """
+printf '#!/bin/busybox ash\nuntil [ -e /gate ]; do usleep 100000; done\nexec /bin/busybox ash "$@"\n' > /bin/held
+chmod +x /bin/held
+mv /bin/held /bin/sh
+touch /ready
+exec /bin/busybox sleep 1000000
+"""
 
 Object = dict[str, Any]
 

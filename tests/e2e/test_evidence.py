@@ -23,7 +23,7 @@ from firebreak.evidence.layout import Layout
 from firebreak.evidence.location import connect
 from firebreak.evidence.manifest import Manifest
 from firebreak.kube.redact import marker
-from incidents import Evidence, Place, account, container, from_secret, place, pod, secret
+from incidents import GATED, Evidence, Place, account, container, from_secret, place, pod, secret
 
 pytestmark = pytest.mark.usefixtures("firebreak")
 
@@ -53,14 +53,6 @@ exit 3
 NO_TOOLS = "touch /ready; busybox rm /bin/sh /bin/tar; exec busybox sleep 1000000"
 IDLE = "touch /ready; exec sleep 1000000"
 UNTIL_TOLD = "touch /ready; echo begun; until [ -e /end ]; do usleep 100000; done; echo ended; exit 7"
-# A shell that lets nobody in before the gate is open: a capture that reads this container waits.
-GATED = """
-printf '#!/bin/busybox ash\nuntil [ -e /gate ]; do usleep 100000; done\nexec /bin/busybox ash "$@"\n' > /bin/held
-chmod +x /bin/held
-mv /bin/held /bin/sh
-touch /ready
-exec /bin/busybox sleep 1000000
-"""
 
 
 @dataclass(frozen=True)
