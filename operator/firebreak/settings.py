@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
     captures: int = Field(default=4, ge=1, le=64, description="How many containers' files are copied at the same time.")
     resync_seconds: float = Field(default=30.0, gt=0, description="Seconds between looks at every open incident.")
+    look_again_seconds: float = Field(
+        default=300.0, gt=0, description="Seconds between looks at whether a step's outcome still holds, or was mended."
+    )
     follower_seconds: float = Field(default=0.25, ge=0, description="Seconds a follower leaves the leader to contain.")
     lease_seconds: int = Field(default=15, ge=3, le=300, description="Seconds after which a silent leader is replaced.")
     probe: bool = Field(default=True, description="Whether to prove enforcement at start when no fresh proof is there.")

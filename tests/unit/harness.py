@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from kubernetes.aio.client.configuration import Configuration
 
@@ -79,15 +80,14 @@ class Replica:
 
 @asynccontextmanager
 async def replica(
-    fake: FakeApi, store: EvidenceStore | None = None, *, leading: bool = True, name: str = "one", kubectl: str = "true"
+    fake: FakeApi, store: EvidenceStore | None = None, *, leading: bool = True, name: str = "one", **settings: Any
 ) -> AsyncIterator[Replica]:
-    """Run a replica until the block ends; then it is killed, not asked."""
+    """Run a replica until the block ends; then it is killed, not asked. `settings`: those that differ."""
     async with connect(fake) as api:
         clock = Clock()
-        settings = Settings(pod=name, follower_seconds=0.05, kubectl=kubectl)
         tools = Tools(
             api=api,
-            settings=settings,
+            settings=Settings(**{"pod": name, "follower_seconds": 0.05, "kubectl": "true", **settings}),
             clock=clock,
             notices=Notices(api, clock, name),
             tiers=Tiers(api),

@@ -19,6 +19,9 @@ WAY = "env PW of container web"
 OPTED_IN = '{"password": {"length": 24, "alphabet": "hex"}}'
 
 
+MARK = "rotated.firebreak.dev/11111111-aaaa"
+
+
 def use(
     name: str = "db",
     annotation: str | None = None,
@@ -27,12 +30,13 @@ def use(
     token: bool = False,
     version: str = "7",
     rotated: str = "",
+    by: str = INCIDENT.uid,
 ) -> SecretUse:
     metadata: Json = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": version}
     if annotation is not None:
         metadata["annotations"] = {"firebreak.dev/rotate": annotation}
     if rotated:
-        metadata["annotations"] |= {"firebreak.dev/rotated-for": rotated}
+        metadata["annotations"] |= {f"rotated.firebreak.dev/{by}": rotated}
     if owner:
         metadata["ownerReferences"] = [owner]
     return SecretUse("shop", name, (WAY,), metadata, token)
@@ -54,7 +58,7 @@ def test_a_secret_whose_owner_opted_in_gets_values_that_come_into_being_when_sen
     (change,) = planned(use(annotation=OPTED_IN))
     assert (change.verb, change.target) == (Verb.PATCH, Ref("Secret", "db", "shop", "uid-db"))
     assert change.body == {
-        "metadata": {"annotations": {"firebreak.dev/rotated-for": "11111111-aaaa.7"}},
+        "metadata": {"annotations": {MARK: "7"}},
         "stringData": {"password": Generated(24, "0123456789abcdef")},
     }
     assert change.why == "in reach (env PW of container web); its owner opted in for password"
@@ -205,7 +209,9 @@ def test_whoever_uses_a_rotated_secret_is_restarted_after_it() -> None:
         "patch DaemonSet shop/agent",
     ]
     assert changes[1].body == {
-        "spec": {"template": {"metadata": {"annotations": {"firebreak.dev/restarted-for": "3aeb9d3fce66b5e9"}}}}
+        "spec": {
+            "template": {"metadata": {"annotations": {"restarted.firebreak.dev/11111111-aaaa": "1f3395c638b4ce0d"}}}
+        }
     }
     assert changes[1].after == ("patch Secret shop/db",)
     assert changes[1].why == "its pods must start with the new db"
@@ -226,18 +232,18 @@ def restarts(*uses: SecretUse, users: tuple[Json, ...]) -> dict[str, tuple[Any, 
 def test_the_same_restart_is_planned_before_and_after_its_secrets_were_rotated() -> None:
     users = (consumer(),)
     before = restarts(use(annotation=OPTED_IN, version="7"), users=users)
-    after = restarts(use(annotation=OPTED_IN, version="9", rotated="11111111-aaaa.7"), users=users)
+    after = restarts(use(annotation=OPTED_IN, version="9", rotated="7"), users=users)
     assert before == after
 
 
 def test_a_secret_that_was_rotated_keeps_its_mark_whoever_touches_it_later() -> None:
-    (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="11111111-aaaa.7"))
-    assert (change.body or {})["metadata"] == {"annotations": {"firebreak.dev/rotated-for": "11111111-aaaa.7"}}
+    (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="7"))
+    assert (change.body or {})["metadata"] == {"annotations": {MARK: "7"}}
 
 
 def test_the_mark_of_another_incident_is_not_taken_for_ours() -> None:
-    (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="22222222-bbbb.7"))
-    assert (change.body or {})["metadata"] == {"annotations": {"firebreak.dev/rotated-for": "11111111-aaaa.33"}}
+    (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="7", by="22222222-bbbb"))
+    assert (change.body or {})["metadata"] == {"annotations": {MARK: "33"}}
 
 
 def test_a_restart_for_other_rotations_is_another_restart() -> None:
@@ -251,7 +257,7 @@ def test_a_restart_for_other_rotations_is_another_restart() -> None:
 
 def test_users_of_a_rotated_secret_do_not_wait_for_one_that_failed() -> None:
     users = (workload("web", volumes=[{"name": n, "secret": {"secretName": n}} for n in ("db", "tls")]),)
-    found = restarts(use("db", OPTED_IN, rotated="11111111-aaaa.7"), use("tls", OPTED_IN), users=users)
+    found = restarts(use("db", OPTED_IN, rotated="7"), use("tls", OPTED_IN), users=users)
     assert {key: after for key, (_, after) in found.items()} == {
         "patch Deployment shop/web (rotated before)": ("patch Secret shop/db",),
         "patch Deployment shop/web": ("patch Secret shop/db", "patch Secret shop/tls"),
@@ -292,8 +298,26 @@ def test_a_secret_is_not_rotated_while_a_user_of_it_cannot_be_restarted() -> Non
     )
 
 
+JOB = pod("report-1", owner=("Job", "report"), containers=consumer()["spec"]["template"]["spec"]["containers"])
+
+
+def test_a_secret_is_not_rotated_while_a_pod_that_nothing_restarts_uses_it() -> None:
+    (change,) = planned(use(annotation=OPTED_IN), others=(JOB, pod("innocent")))
+    assert change.refusal == "a person must rotate it"
+    assert change.why == (
+        "in reach (env PW of container web); Job report uses it too, cannot be restarted from here and would go on "
+        "with the old value; rotate it by hand, and start that anew"
+    )
+
+
+def test_a_token_that_this_incident_deleted_is_not_missed() -> None:
+    gone = SecretUse("shop", "old-token", (WAY,))
+    assert planned(gone, deleted=frozenset({"old-token"})) == []
+    assert [change.refusal for change in planned(gone)] == ["a person must rotate it"]
+
+
 def test_a_restart_that_would_delete_a_quarantined_pod_is_refused_when_the_secret_was_rotated_before() -> None:
-    rotated = use(annotation=OPTED_IN, rotated="11111111-aaaa.7")
+    rotated = use(annotation=OPTED_IN, rotated="7")
     change = planned(rotated, workloads=(consumer("web"),), held=(HELD,))[-1]
     assert change.refusal == (
         "a restart would delete the quarantined pod web-7d9-x2x9k; close the incident and delete the pod, then restart"

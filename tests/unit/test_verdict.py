@@ -108,7 +108,7 @@ def test_steps_behind_a_store_that_refuses_are_not_called_at_work() -> None:
 
 
 def test_steps_behind_a_seal_that_never_comes_are_called_stuck_not_done() -> None:
-    current = concluded(status(quarantine=DONE, capture=StepState.SKIPPED, revoke=DONE, replace=DONE))
+    current = concluded(status(quarantine=DONE, capture=StepState.DONE, revoke=DONE, replace=DONE))
     assert kstatus(current)["Ready"] == ("False", "rotate: waits for evidence to be sealed")
     assert kstatus(current)["Stalled"] == ("True", "rotate: waits for evidence to be sealed")
 

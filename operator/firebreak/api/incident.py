@@ -194,7 +194,7 @@ class Phase(StrEnum):
 
 
 class StepState(StrEnum):
-    """Where a step stands. `PARTIAL` and `MANUAL` are honest ends, not successes."""
+    """Where a step stands. `PARTIAL` is an honest end, not a success."""
 
     PENDING = "Pending"
     RUNNING = "Running"
@@ -203,7 +203,6 @@ class StepState(StrEnum):
     DONE = "Done"
     PARTIAL = "Partial"
     FAILED = "Failed"
-    SKIPPED = "Skipped"
 
 
 class ChangeState(StrEnum):
@@ -241,6 +240,9 @@ class StepReport(Reported):
     started_at: str | None = Field(default=None, description="RFC 3339, UTC.")
     finished_at: str | None = Field(default=None, description="RFC 3339, UTC.")
     attempts: int = Field(default=0, description="How often it was begun.")
+    pods: int = Field(
+        default=0, description="How many pods were on record when it ended; it runs again for later ones."
+    )
     message: str = Field(default="", description="One sentence for people.", max_length=4096)
     changes: dict[str, ChangeReport] = Field(
         default={},

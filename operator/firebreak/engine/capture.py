@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -27,6 +28,7 @@ from firebreak.model.pod import Pod
 from firebreak.model.record import step, with_step
 from firebreak.model.tiers import needed
 from firebreak.model.verdict import EVIDENCE, Verdict
+from firebreak.model.words import listed
 from firebreak.steps import capture
 from firebreak.steps.capture import Request
 from firebreak.steps.capture import Source as Kind
@@ -36,7 +38,8 @@ log = structlog.get_logger()
 NAME = "capture"
 MOST_GAPS = 50  # named in the status; the manifest has all
 AT_ONCE = 4  # artifacts of one incident read at the same time
-STORE_AGAIN, BLOCKED_AGAIN, TARGET_AGAIN = 5.0, 30.0, 5.0  # seconds
+STORE_AGAIN, BLOCKED_AGAIN, TARGET_AGAIN, STARTED_SOON = 5.0, 30.0, 5.0, 1.0  # seconds
+STARTS_WITHIN = timedelta(seconds=60)  # of its creation; after that the gaps are put on record
 
 
 async def run(case: Case) -> float | None:
@@ -47,8 +50,7 @@ async def run(case: Case) -> float | None:
         return await _blocked(case, "NoStore", words)
     tier = needed(NAME)
     if missing := await case.tools.tiers.missing(tier, case.id.namespace):
-        words = f"rights of tier {tier.name} are missing ({', '.join(missing[:5])}): {tier.remedy}"
-        return await _blocked(case, "RightsMissing", words)
+        return await _blocked(case, "RightsMissing", tier.refusal(missing))
     try:
         return await _run(case, store)
     except StoreUnavailable as error:
@@ -68,11 +70,25 @@ async def _run(case: Case, store: EvidenceStore) -> float | None:
     pods = await _pods(case)
     if not pods:
         return await _nobody(case)
-    attempts, now = step(case.status, NAME).attempts + 1, case.journal.now()
+    starting = [pod.uid for pod in pods if _starting(case, pod)]
+    here = tuple(pod for pod in pods if pod.uid not in starting)
+    attempts, now = step(case.status, NAME).attempts + bool(here), case.journal.now()
     started = step(case.status, NAME).started_at or now
     case.journal.note(lambda s: with_step(s, NAME, state=StepState.RUNNING, attempts=attempts, started_at=started))
-    await _collect_and_seal(case, store, pods)
-    return None
+    if here:
+        await _collect_and_seal(case, store, here)
+    else:
+        await case.journal.write(lambda s: with_step(s, NAME, message="the pod has not started yet"))
+    return STARTED_SOON if starting else None
+
+
+def _starting(case: Case, pod: Pod) -> bool:
+    """Whether a pod may begin at any moment: then its evidence is yet to come. One that does not begin is no reason."""
+    try:
+        born = datetime.fromisoformat(pod.metadata.get("creationTimestamp") or "")
+    except ValueError:
+        return False
+    return pod.starting and case.tools.clock() - born < STARTS_WITHIN
 
 
 async def _pods(case: Case) -> tuple[Pod, ...]:
@@ -87,18 +103,12 @@ def _gone(case: Case, uid: str, name: str) -> Pod:
 
 async def _nobody(case: Case) -> float:
     words = "no pod of the target is there; looking again until the incident is closed"
-    await case.journal.write(
-        case.claim(Verdict(EVIDENCE, "False", "TargetNotFound", words)),
-        lambda s: with_step(s, NAME, state=StepState.BLOCKED, message=words),
-    )
+    await case.block(NAME, Verdict(EVIDENCE, "False", "TargetNotFound", words))
     return TARGET_AGAIN
 
 
 async def _blocked(case: Case, reason: str, words: str) -> float:
-    await case.journal.write(
-        case.claim(Verdict(EVIDENCE, "False", reason, words)),
-        lambda s: with_step(s, NAME, state=StepState.BLOCKED, message=words),
-    )
+    await case.block(NAME, Verdict(EVIDENCE, "False", reason, words))
     return BLOCKED_AGAIN
 
 
@@ -114,15 +124,17 @@ async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, .
         await custody.record(bundle, _collector(case), f"{began} to capture for incident {case.id}")
         case.handed_over = True
     options = case.options(NAME, Capture)
+    uids = {pod.uid for pod in pods}
     waves = capture.plan(pods, files=bool(options.paths))
     for number, wave in enumerate(waves):
         # A container that restarted since has a previous log now: the one that matters.
-        now = capture.plan(await _pods(case), files=bool(options.paths))[number] if number else ()
+        there = tuple(pod for pod in await _pods(case) if pod.uid in uids) if number else ()
+        now = capture.plan(there, files=bool(options.paths))[number]
         wanted = {request.name: request for request in (*wave, *now)}
         todo = [request for name, request in wanted.items() if key(*name.split("/")) not in have]
         await _wave(case, bundle, todo, options)
         await case.journal.write()  # people see that it goes on
-    await _seal(case, bundle, {pod.uid for pod in pods})
+    await _seal(case, bundle, uids)
 
 
 async def _wave(case: Case, bundle: Bundle, requests: Iterable[Request], options: Capture) -> None:
@@ -199,8 +211,8 @@ def judge(report: EvidenceReport, gaps: int, *, local: bool) -> Verdict:
     """Say what the evidence is worth. What lies beside the operator is no evidence against who owns the node."""
     size = f"{report.artifacts} artifacts, {report.bytes} bytes"
     if gaps:
-        names = "; ".join(report.gaps[:3])
-        return Verdict(EVIDENCE, "False", "Incomplete", f"sealed {size}, {gaps} with gaps: {names}")
+        words = f"sealed {size}, {gaps} with gaps: {listed(report.gaps, 3, '; ')}"
+        return Verdict(EVIDENCE, "False", "Incomplete", words)
     if local:
         return Verdict(EVIDENCE, "True", "SealedLocally", f"{size}, on the operator's own disk: for trying out only")
     return Verdict(EVIDENCE, "True", "Sealed", size)

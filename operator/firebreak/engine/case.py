@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from firebreak.api.incident import MORE_SECRETS, IncidentStatus, PodRecord
+from firebreak.api.incident import MORE_SECRETS, IncidentStatus, PodRecord, StepState
 from firebreak.api.playbook import PlaybookSpec, StepOptions
 from firebreak.engine.journal import Journal
 from firebreak.engine.metrics import Metrics
@@ -19,6 +19,7 @@ from firebreak.model.enforcement import Enforcement
 from firebreak.model.incident import Incident
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
+from firebreak.model.record import with_step
 from firebreak.model.verdict import Verdict, record
 from firebreak.settings import Settings
 from firebreak.steps.reach import secrets_of
@@ -54,6 +55,8 @@ class Case:
     journal: Journal
     conflicts: dict[str, int] = field(default_factory=dict)
     """How often in a row a step met objects that somebody else was changing."""
+    looked_after: set[str] = field(default_factory=set)
+    """The steps that this process ran, or is to look at."""
     handed_over: bool = False
     """Whether this process is in the custody record already."""
     seen: float | None = None
@@ -96,6 +99,13 @@ class Case:
         now, generation = self.journal.now(), self.incident.generation
         return lambda status: record(status, verdict, now=now, generation=generation)
 
+    async def block(self, name: str, verdict: Verdict) -> None:
+        """Say that a step cannot go on, and why."""
+        await self.journal.write(
+            self.claim(verdict),
+            lambda status: with_step(status, name, state=StepState.BLOCKED, message=verdict.message),
+        )
+
 
 def _pinned(pod: Pod, known: AbstractSet[str]) -> PodRecord:
     """Return what is recorded of a pod at first sight; a container id that changes later means lost evidence."""
@@ -109,6 +119,14 @@ def _pinned(pod: Pod, known: AbstractSet[str]) -> PodRecord:
         containers=pod.container_ids,
         secrets=_secrets(pod, known),
     )
+
+
+def _seen_again(record: PodRecord, pod: Pod | None) -> PodRecord:
+    """Return a record with what the pod did not have at first sight: it may have started since."""
+    if pod is None:
+        return record.model_copy(update={"gone": True})
+    containers = {**pod.container_ids, **record.containers}
+    return record.model_copy(update={"gone": False, "node": record.node or pod.node, "containers": containers})
 
 
 def _secrets(pod: Pod, known: AbstractSet[str]) -> dict[str, str]:
@@ -139,8 +157,8 @@ def as_met(pod: Pod, record: PodRecord) -> Pod:
 
 def pin(status: IncidentStatus, pods: tuple[Pod, ...]) -> IncidentStatus:
     """Record pods at first sight; what was pinned then stays, and who is missing now is marked as gone."""
-    there = {pod.uid for pod in pods}
-    kept = {uid: old.model_copy(update={"gone": uid not in there}) for uid, old in status.pods.items()}
+    there = {pod.uid: pod for pod in pods}
+    kept = {uid: _seen_again(old, there.get(uid)) for uid, old in status.pods.items()}
     known = {name for record in kept.values() for name in record.secrets}
     new: dict[str, PodRecord] = {}
     for pod in pods:

@@ -140,10 +140,7 @@ def _note(case: Case, results: Iterable[Result]) -> None:
 async def unverified(case: Case, error: ApiError) -> float:
     """What was cut cannot be looked at any more: the last word must not stay True."""
     words = f"whether the pods are still cut off could not be read: {error}"
-    await case.journal.write(
-        case.claim(Verdict(CONTAINED, "Unknown", "CannotVerify", words)),
-        lambda s: with_step(s, NAME, state=StepState.BLOCKED, message=words),
-    )
+    await case.block(NAME, Verdict(CONTAINED, "Unknown", "CannotVerify", words))
     return REFUSED_AGAIN
 
 
@@ -156,10 +153,7 @@ def not_requested(case: Case) -> Verdict:
 async def refused(case: Case, error: ApiError) -> float:
     """The API server refused the cut itself: say so, loudly, and try again soon."""
     words = f"the API server refused to let Firebreak cut the pod off: {error}; {needed(NAME).remedy} grants the right"
-    await case.journal.write(
-        case.claim(Verdict(CONTAINED, "False", "Refused", words)),
-        lambda s: with_step(s, NAME, state=StepState.BLOCKED, message=words),
-    )
+    await case.block(NAME, Verdict(CONTAINED, "False", "Refused", words))
     return REFUSED_AGAIN
 
 
@@ -196,7 +190,7 @@ async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
     there = {pod.uid for pod in facts.pods}
     gone = tuple(record.name for uid, record in case.status.pods.items() if uid not in there)
     facts = replace(facts, gone=gone)
-    verdict = _gone(case, facts) or quarantine.judge(facts, case.tools.enforcement)
+    verdict = quarantine.judge(facts, case.tools.enforcement)
     if failures:
         verdict = replace(verdict, message=f"{verdict.message} ({'; '.join(failures)})")
     near = await survey.neighbours(case.tools.api, [p.node for p in facts.pods if any(suspicion.escapes(p))])
@@ -212,15 +206,6 @@ async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
         lambda s: s.model_copy(update={"held": sorted(cut_off)[:500]}),
         lambda s: _timed(s, contained_at=now) if first else s,
     )
-
-
-def _gone(case: Case, facts: Network) -> Verdict | None:
-    """All pods that were cut have left the API: whether their processes ended cannot be known from here."""
-    if facts.pods or not case.status.pods:
-        return None
-    names = ", ".join(record.name for record in case.status.pods.values())
-    words = f"{names} left the API; a forced deletion leaves processes running: look at the node"
-    return Verdict(CONTAINED, "Unknown", "TargetGone", words)
 
 
 def _timed(status: IncidentStatus, **moments: str) -> IncidentStatus:

@@ -20,16 +20,17 @@ from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
 from firebreak.model.change import collection
 from firebreak.model.incident import BadSpecError, Incident, identify, read, reference
-from firebreak.model.plan import PLAN_STEP, ready
+from firebreak.model.plan import PLAN_STEP, joined, ready, sealed
 from firebreak.model.record import ENDED, stamp, step
 
 log = structlog.get_logger()
 
 FOLLOW, OPEN, CLOSE = "follow", "open", "close"
 OPEN_ONLY = "status.phase!=Closed"
+LIST_AGAIN = 1.0  # seconds: after a change of leaders nothing is cut before the list
 Handler = Callable[[Case], Awaitable[float | None]]
 
-_LOOKED_AT_SLOWLY = frozenset({StepState.PARTIAL, StepState.FAILED})
+_WAITING = ENDED | {StepState.WAITING, StepState.BLOCKED}
 _FIRST = {Mode.RESPOND: ("quarantine",), Mode.PRESERVE: (OPEN,), Mode.PLAN: (PLAN_STEP,)}
 
 
@@ -39,6 +40,7 @@ class Controller:
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
         self.leading = False
+        self.listed = False  # whether the API server has let us see the incidents
         self._latest: dict[str, Json] = {}
         self._seen: dict[str, tuple[str, float]] = {}
         self._cases: dict[str, Case] = {}
@@ -46,6 +48,8 @@ class Controller:
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._relisting = asyncio.Event()
         self.jobs = Jobs(self._run)
+        tools.metrics.incidents.set_function(lambda: len(self._latest))
+        tools.metrics.jobs.set_function(lambda: len(self.jobs))
         self._handlers: Mapping[str, Handler] = {
             "quarantine": self._quarantine,
             "capture": capture.run,
@@ -86,16 +90,21 @@ class Controller:
         broken must not be cut again.
         """
         while True:
-            with contextlib.suppress(ApiError):
+            pause = every
+            try:
                 await self._relist()
                 self.wake_all()
+            except ApiError as error:
+                log.warning("incidents could not be listed", error=str(error), next_try_in=LIST_AGAIN)
+                pause = LIST_AGAIN
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(every):
+                async with asyncio.timeout(pause):
                     await self._relisting.wait()
             self._relisting.clear()
 
     async def _relist(self) -> None:
         found, _ = await self.tools.api.list_from(collection("Incident"), fields=OPEN_ONLY)
+        self.listed = True
         incidents = {raw["metadata"]["uid"]: {"kind": "Incident", **raw} for raw in found}
         for uid in set(self._latest) - set(incidents):
             self._forget(uid)
@@ -107,16 +116,16 @@ class Controller:
         raw = self._latest.get(uid)
         if raw is None:
             return
-        self.tools.metrics.incidents.set(len(self._latest))
-        self.tools.metrics.jobs.set(len(self.jobs))
         for name in self._due(uid, raw):
             if not (self._ended(uid, name) and Key(uid, name) in self.jobs):
                 self.jobs.wake(Key(uid, name))
 
     def _ended(self, uid: str, name: str) -> bool:
-        """Whether a step ended for now: its own slow pause decides when it is looked at again."""
+        """Whether a step ended for now, for all pods: its own slow pause decides when it is looked at again."""
         case = self._cases.get(uid)
-        return case is not None and name != "quarantine" and step(case.status, name).state in ENDED
+        if case is None or name == "quarantine":
+            return False
+        return step(case.status, name).state in ENDED and not joined(name, case.status)
 
     def _due(self, uid: str, raw: Json) -> tuple[str, ...]:
         try:
@@ -167,7 +176,7 @@ class Controller:
         raw = self._latest.get(key.uid)
         if raw is None or (key.step != FOLLOW and not self.leading):
             return None
-        started = time.monotonic()
+        started, before = time.monotonic(), self._progress(key)
         result = "error"
         try:
             again = await (self._follow(raw) if key.step == FOLLOW else self._lead_job(key, raw))
@@ -189,9 +198,14 @@ class Controller:
         finally:
             self.tools.metrics.step_seconds.labels(key.step).observe(time.monotonic() - started)
             self.tools.metrics.step_results.labels(key.step, result).inc()
-        if again is None and key.step not in {CLOSE, FOLLOW}:
+        if key.step not in {CLOSE, FOLLOW} and (again is None or self._progress(key) != before):
             self._wake_others(key)
         return again
+
+    def _progress(self, key: Key) -> object:
+        """What other steps may wait for: it differs when a job has moved something."""
+        case = self._cases.get(key.uid)
+        return case and (step(case.status, key.step).state, len(case.status.pods), sealed(case.status))
 
     def _wake_others(self, key: Key) -> None:
         """Start what this job made possible, or what ran before a restart; what waits is asked at the resync."""
@@ -199,8 +213,10 @@ class Controller:
         if case is None or raw is None:
             return
         for name in self._due(key.uid, raw):
-            waits = step(case.status, name).state in {StepState.WAITING, StepState.BLOCKED, *_LOOKED_AT_SLOWLY}
-            if not waits and name != "quarantine" and Key(key.uid, name) not in self.jobs:
+            state = step(case.status, name).state
+            waits = state in _WAITING or Key(key.uid, name) in self.jobs
+            again = state in ENDED and joined(name, case.status)
+            if name not in {"quarantine", key.step} and (again or not waits):
                 self.jobs.wake(Key(key.uid, name))
 
     async def _lead_job(self, key: Key, raw: Json) -> float | None:

@@ -73,7 +73,7 @@ class Runtime:
         return cls(tools)
 
     async def __aenter__(self) -> Self:
-        self._server = await health.serve(self.tools.settings.port, self.tools.metrics, lambda: self._watching)
+        self._server = await health.serve(self.tools.settings.port, self.tools.metrics, self._ready)
         with contextlib.suppress(ApiError):  # known before the first verdict, or a restart would make it flap
             await self._reread()
         self._keep(self._enforcement())
@@ -91,6 +91,9 @@ class Runtime:
         """Return fresh credentials for the watch."""
         self._watching = True
         return await load_configuration(self.tools.settings.kubeconfig, None)
+
+    def _ready(self) -> bool:
+        return self._watching and self.controller.listed
 
     def seen(self, raw: Json, *, deleted: bool) -> None:
         """Take a hint from the watch."""

@@ -115,7 +115,10 @@ class Watched:
         except ApiError as error:
             self._changed = ("PodChanged", f"whether it is still the same pod could not be read: {error.message}")
             return
-        of_container = name is not None and not self._request.previous  # a previous log is another life by intent
-        if of_container and pod.container_ids.get(name or "") != self._pinned:
+        if name is None or self._request.previous:  # a previous log is another life by intent
+            return
+        if self._pinned is None and name not in pod.restarted:  # it started after the first sight of its pod
+            self._pinned = pod.container_ids.get(name)
+        if pod.container_ids.get(name) != self._pinned:
             words = f"container {name!r} restarted since the incident began; this is what the new one holds"
             self._changed = ("ContainerRestarted", words)

@@ -1,27 +1,32 @@
-"""Running a stage: gate each Change, write the intent, carry out, confirm, and say what became of it."""
+"""Running a stage: gate each Change, write the intent, carry out, confirm, and say what became of it.
+
+What is done is looked at again, slowly: where it does not hold any more, the whole stage runs again.
+"""
 
 import asyncio
+import random
 
 import structlog
 
-from firebreak.api.incident import ChangeState, StepState
+from firebreak.api.incident import ChangeReport, ChangeState, StepState
 from firebreak.api.playbook import Approval
 from firebreak.engine.case import Case
 from firebreak.engine.execute import Result, carry_out, verify
 from firebreak.engine.stages import Stage
 from firebreak.kube.errors import PERMANENT, Conflict
 from firebreak.model.change import Change
-from firebreak.model.record import report, step, with_changes, with_step, without_leftovers
+from firebreak.model.plan import joined
+from firebreak.model.record import ENDED, report, step, with_changes, with_step, without_leftovers
 from firebreak.model.tiers import needed
 from firebreak.model.verdict import Verdict
 
 log = structlog.get_logger()
 
-ASK_AGAIN, AFTER_CONFLICT, WHILE_BLOCKED, WHILE_UNSETTLED = 0.5, 0.2, 30.0, 300.0  # seconds
+ASK_AGAIN, AFTER_CONFLICT, WHILE_BLOCKED = 0.5, 0.2, 30.0  # seconds
+MOST_CONFLICTS = 6
 
 # Looking again must not make a settled incident look busy: these keep their state until something else comes of it.
-MOST_CONFLICTS = 6
-LOOKED_AT_AGAIN = frozenset({StepState.WAITING, StepState.PARTIAL, StepState.FAILED})
+QUIETLY = ENDED | {StepState.WAITING}
 
 
 def gate(change: Change, approval: Approval) -> ChangeState:
@@ -35,32 +40,55 @@ def gate(change: Change, approval: Approval) -> ChangeState:
 
 async def run(case: Case, stage: Stage) -> float | None:
     """Run a stage once. Returns the seconds after which to run it again, None when it is settled for now."""
-    if missing := await _missing(case, stage):
-        return await _block(case, stage, "RightsMissing", missing)
-    if step(case.status, stage.name).state not in LOOKED_AT_AGAIN:
+    look_again = case.tools.settings.look_again_seconds
+    if step(case.status, stage.name).state is StepState.DONE and not joined(stage.name, case.status):
+        if stage.name not in case.looked_after:  # after a restart: not every incident at the same moment
+            case.looked_after.add(stage.name)
+            return random.uniform(0, look_again)  # noqa: S311 - jitter
+        if await _still_holds(case, stage):
+            return look_again
+    tier = needed(stage.name)
+    if missing := await case.tools.tiers.missing(tier, case.id.namespace):
+        return await _blocked(case, stage, "RightsMissing", tier.refusal(missing))
+    if step(case.status, stage.name).state not in QUIETLY:
         _begin(case, stage)
     try:
         state = await _run(case, stage)
     except Conflict as error:
         return await _moved(case, stage, error)
     except PERMANENT as error:
-        return await _block(case, stage, "Refused", f"the API server refused: {error}")
+        return await _blocked(case, stage, "Refused", f"the API server refused: {error}")
     case.conflicts.pop(stage.name, None)
-    return None if state in {StepState.DONE, StepState.WAITING} else WHILE_UNSETTLED
+    case.looked_after.add(stage.name)
+    return None if state is StepState.WAITING else look_again
+
+
+async def _still_holds(case: Case, stage: Stage) -> bool:
+    """Look at what is done. What is on its way says nothing; what cannot be read is no longer claimed."""
+    try:
+        verdict = await stage.confirm(case)
+    except PERMANENT as error:
+        words = f"whether it still holds could not be read: {error}"
+        verdict = Verdict(stage.condition, "Unknown", "CannotVerify", words)
+    if verdict is None or verdict.holds:
+        return True
+    log.warning("no longer so", incident=str(case.id), step=stage.name, reason=verdict.reason, message=verdict.message)
+    await case.journal.write(
+        case.claim(verdict), lambda s: with_step(s, stage.name, state=StepState.PARTIAL, message=verdict.message)
+    )
+    return False
 
 
 async def _run(case: Case, stage: Stage) -> StepState:
+    pods = len(case.status.pods)
     changes = await stage.plan(case)
     case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
     await _carry_out(case, stage, changes)
-    return await _finish(case, stage)
+    return await _finish(case, stage, pods)
 
 
-async def _block(case: Case, stage: Stage, reason: str, words: str) -> float:
-    await case.journal.write(
-        lambda s: with_step(s, stage.name, state=StepState.BLOCKED, message=words),
-        case.claim(Verdict(stage.condition, "False", reason, words)),
-    )
+async def _blocked(case: Case, stage: Stage, reason: str, words: str) -> float:
+    await case.block(stage.name, Verdict(stage.condition, "False", reason, words))
     return WHILE_BLOCKED
 
 
@@ -69,7 +97,8 @@ async def _moved(case: Case, stage: Stage, error: Conflict) -> float:
     number = case.conflicts[stage.name] = case.conflicts.get(stage.name, 0) + 1
     log.info("the world moved; planning again", incident=str(case.id), step=stage.name, error=str(error))
     if number > MOST_CONFLICTS:
-        return await _block(case, stage, "KeepsChanging", f"somebody keeps changing what is to be changed: {error}")
+        words = f"somebody keeps changing what is to be changed, find out who (its managedFields tell): {error}"
+        return await _blocked(case, stage, "KeepsChanging", words)
     return float(min(WHILE_BLOCKED, AFTER_CONFLICT * 2**number))
 
 
@@ -79,19 +108,14 @@ def _begin(case: Case, stage: Stage) -> None:
     case.journal.note(lambda s: with_step(s, stage.name, state=StepState.RUNNING, **fields))
 
 
-async def _missing(case: Case, stage: Stage) -> str:
-    tier = needed(stage.name)
-    missing = await case.tools.tiers.missing(tier, case.id.namespace)
-    return f"rights of tier {tier.name} are missing ({', '.join(missing[:5])}): {tier.remedy}" if missing else ""
-
-
 async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...]) -> None:
     """Do what may be done, in order. Every Change is on record, with what it overwrites, before the first is sent."""
     approval = case.playbook.approval_of(stage.name)
     before = dict(step(case.status, stage.name).changes)
     gates = {change.id: gate(change, approval) for change in changes}
-    going = [change for change in changes if gates[change.id] is ChangeState.PLANNED]
-    reports = {c.id: report(c, gates[c.id], c.refusal or "") for c in changes}
+    done = {change.id for change in changes if await _is_done(case, change, before.get(change.id))}
+    going = [change for change in changes if gates[change.id] is ChangeState.PLANNED and change.id not in done]
+    reports = {c.id: report(c, gates[c.id], c.refusal or "") for c in changes if c.id not in done}
     intents = {c.id: report(c, ChangeState.INTENDED) for c in going}
     await case.journal.intend(lambda s: with_changes(s, stage.name, reports | intents))
     for change in going:
@@ -99,9 +123,16 @@ async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...]) -> N
         if late := [key for key in change.after if so_far[key].state is not ChangeState.DONE]:
             _note(case, stage, Result(change, ChangeState.PLANNED, f"not sent: first comes {', '.join(late)}"))
             continue
-        begun = change.id in before and before[change.id].state in {ChangeState.INTENDED, ChangeState.DONE}
+        begun = change.id in before and before[change.id].state is ChangeState.INTENDED
         result = await _once(case, change) if begun and change.once else await carry_out(case.tools.api, change)
         _note(case, stage, result)
+
+
+async def _is_done(case: Case, change: Change, was: ChangeReport | None) -> bool:
+    """Whether a Change was done before and the world still is as it wants it: then it is left alone."""
+    if was is None or was.state is not ChangeState.DONE:
+        return False
+    return (await verify(case.tools.api, change)).state is ChangeState.DONE
 
 
 async def _once(case: Case, change: Change) -> Result:
@@ -117,14 +148,14 @@ def _note(case: Case, stage: Stage, result: Result) -> None:
     log.info("change", incident=str(case.id), step=stage.name, change=result.change.id, state=result.state)
 
 
-async def _finish(case: Case, stage: Stage) -> StepState:
-    """Write how the step ended: done only when the world says so."""
+async def _finish(case: Case, stage: Stage, pods: int) -> StepState:
+    """Write how the step ended: done only when the world says so. `pods`: how many it knew of."""
     counts = step(case.status, stage.name).counts
     if counts.get(ChangeState.WAITING):
         words = f"{counts[ChangeState.WAITING]} risky Changes wait for a person: see `firebreak plan {case.id.name}`"
         await case.journal.write(
             case.claim(Verdict(stage.condition, "False", "AwaitingApproval", words)),
-            lambda s: with_step(s, stage.name, state=StepState.WAITING, message=words),
+            lambda s: with_step(s, stage.name, state=StepState.WAITING, message=words, pods=pods),
         )
         return StepState.WAITING
     await case.journal.write()
@@ -136,7 +167,7 @@ async def _finish(case: Case, stage: Stage) -> StepState:
     now = was.finished_at if was.finished_at and was.state is state else case.journal.now()
     await case.journal.write(
         case.claim(verdict),
-        lambda s: with_step(s, stage.name, state=state, finished_at=now, message=verdict.message),
+        lambda s: with_step(s, stage.name, state=state, finished_at=now, message=verdict.message, pods=pods),
     )
     return state
 
@@ -157,4 +188,4 @@ async def _confirmed(case: Case, stage: Stage) -> Verdict:
     return verdict or Verdict(stage.condition, "False", "TimedOut", words)
 
 
-_FINAL = frozenset({"ByHand", "NoController", "CloudCredentialsLive"})
+_FINAL = frozenset({"ByHand", "NoController", "CloudCredentialsLive", "TargetNotFound"})

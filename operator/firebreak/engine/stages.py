@@ -13,11 +13,12 @@ from firebreak.api.incident import ChangeState
 from firebreak.api.playbook import Replace, Rotate
 from firebreak.engine.case import Case
 from firebreak.kube import exposure, survey
-from firebreak.model.change import Change, Ref
+from firebreak.model.change import Change, Ref, Verb
 from firebreak.model.facts import Account, Rights, Secrets, Workload
 from firebreak.model.pod import Pod
 from firebreak.model.record import step
 from firebreak.model.verdict import IDENTITY, RECOVERED, ROTATED, Verdict
+from firebreak.model.words import listed
 from firebreak.steps import replace, revoke, rotate, suspicion
 
 # What every identity has in every cluster: discovery and questions about itself. Source: the page "Using RBAC
@@ -54,7 +55,7 @@ def accounts(case: Case) -> list[Account]:
     target = case.incident.spec.target
     if target and target.service_account:
         names.add(target.service_account)
-    return [Account(case.id.namespace, name) for name in sorted(names)]
+    return [Account(case.id.namespace, name) for name in sorted(names - {""})]
 
 
 async def rights(case: Case) -> list[Rights]:
@@ -87,11 +88,15 @@ class Revoke:
     condition = IDENTITY
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
-        """Shrink bindings."""
-        return tuple(change for right in await rights(case) for change in revoke.plan(right))
+        """Shrink bindings, also those that somebody has put back."""
+        recorded = step(case.status, self.name).changes
+        done = {change_id for change_id, was in recorded.items() if was.state is ChangeState.DONE}
+        return tuple(change for right in await rights(case) for change in revoke.plan(right, done))
 
     async def confirm(self, case: Case) -> Verdict | None:
         """Ask the API server as the account; its own reason names the source of what is left."""
+        if not accounts(case):
+            return Verdict(IDENTITY, "False", "TargetNotFound", "no pod was found yet, so no account is known")
         left: list[str] = []
         number = 0
         for right in await rights(case):
@@ -99,8 +104,8 @@ class Revoke:
             number += len(asked)
             left.extend(await self._left(case, asked))
         if left:
-            more = f" and {len(left) - 5} more" if len(left) > 5 else ""  # noqa: PLR2004 - a readable list
-            return Verdict(IDENTITY, "False", "RightsRemain", f"still allowed: {'; '.join(left[:5])}{more}")
+            words = f"still allowed: {listed(left, separator='; ')}"
+            return Verdict(IDENTITY, "False", "RightsRemain", words)
         clouds = [words for account in accounts(case) for words in await self._cloud(case, account)]
         if clouds:
             return Verdict(IDENTITY, "False", "CloudCredentialsLive", "; ".join(clouds))
@@ -134,7 +139,12 @@ class RotateSecrets:
 
     async def _facts(self, case: Case) -> Secrets:
         records = case.status.pods.values()
-        return await exposure.secrets(case.tools.api, case.id, await held(case), await rights(case), records)
+        begun = {ChangeState.INTENDED, ChangeState.DONE}
+        changes = step(case.status, self.name).changes.values()
+        deleted = {c.object.rpartition("/")[2] for c in changes if c.verb == Verb.DELETE and c.state in begun}
+        return await exposure.secrets(
+            case.tools.api, case.id, await held(case), await rights(case), records, frozenset(deleted)
+        )
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
         """Generate, delete, restart; name the rest."""
@@ -152,9 +162,9 @@ class RotateSecrets:
                 return None
         open_ones = [c.object.removeprefix("Secret ") for c in changes if c.state is not ChangeState.DONE]
         if open_ones:
-            return Verdict(ROTATED, "False", "ByHand", f"not rotated: {', '.join(open_ones[:10])}")
+            return Verdict(ROTATED, "False", "ByHand", f"not rotated: {listed(open_ones, 10)}")
         done = [c.object.removeprefix("Secret ") for c in changes if c.object.startswith("Secret ")]
-        words = f"rotated {', '.join(done)}" if done else "no secret was in reach"
+        words = f"rotated {listed(done, 10)}" if done else "no secret was in reach"
         return Verdict(ROTATED, "True", "Rotated" if done else "NothingInReach", words)
 
     def patience(self, case: Case) -> float:

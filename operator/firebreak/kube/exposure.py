@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from firebreak.api.base import Json
 from firebreak.api.incident import MORE_SECRETS, PodRecord
@@ -18,19 +19,26 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 async def secrets(
-    api: Api, incident: IncidentRef, pods: tuple[Pod, ...], reach: Iterable[Rights], records: Iterable[PodRecord] = ()
+    api: Api,
+    incident: IncidentRef,
+    pods: tuple[Pod, ...],
+    reach: Iterable[Rights],
+    records: Iterable[PodRecord] = (),
+    deleted: frozenset[str] = frozenset(),
 ) -> Secrets:
     """Read which secrets the pods had access to. Metadata only: values are never asked for.
 
-    `records` are of all pods of the incident: what those that are gone had access to is in reach as well.
+    `records` are of all pods of the incident: what those that are gone had access to is in reach as well. `deleted`
+    names the secrets that this incident deleted.
     """
     namespace = incident.namespace
     recorded = tuple(records)
     accounts = sorted({pod.account for pod in pods} | {record.account for record in recorded if record.account})
     ways = await _ways(api, namespace, pods, accounts)
-    every, tokens, *workloads = await asyncio.gather(
+    every, tokens, running, *workloads = await asyncio.gather(
         api.list_all("Secret", namespace, metadata_only=True, keep=_without_values),
         api.list_all("Secret", namespace, fields=TOKEN_TYPE, metadata_only=True, keep=_without_values),
+        api.list_all("Pod", namespace),
         *(api.list_all(kind, namespace) for kind in WORKLOADS),
     )
     there = {s["metadata"]["name"]: s["metadata"] for s in every}
@@ -44,8 +52,17 @@ async def secrets(
         SecretUse(namespace, name, tuple(dict.fromkeys(how)), there.get(name), name in token_names)
         for name, how in sorted(ways.items())
     )
-    kinds = [{"kind": kind, **w} for kind, items in zip(WORKLOADS, workloads, strict=True) for w in items]
-    return Secrets(incident, uses, tuple(kinds), tuple(sorted(elsewhere)), pods)
+    kinds = tuple({"kind": kind, **w} for kind, items in zip(WORKLOADS, workloads, strict=True) for w in items)
+    known = {f"{workload['kind']} {workload['metadata']['name']}" for workload in kinds}
+    others = _alone(map(Pod, running), known, {pod.uid for pod in pods})
+    return Secrets(incident, uses, kinds, tuple(sorted(elsewhere)), pods, others, deleted)
+
+
+def _alone(running: Iterable[Pod], workloads: AbstractSet[str], held: AbstractSet[str]) -> tuple[Pod, ...]:
+    """The pods that go on with what they read at their start: nothing that can be restarted owns them."""
+    return tuple(
+        pod for pod in running if not (pod.finished or pod.quarantined or pod.uid in held or pod.known_as in workloads)
+    )
 
 
 async def _ways(api: Api, namespace: str, pods: tuple[Pod, ...], accounts: Iterable[str]) -> dict[str, list[str]]:

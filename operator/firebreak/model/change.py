@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from firebreak.api import API_VERSION
 from firebreak.api.base import Json
+from firebreak.model.words import listed
 
 # kind -> (apiVersion, plural, namespaced): every kind that Firebreak names in a request.
 KINDS: Mapping[str, tuple[str, str, bool]] = {
@@ -109,8 +110,7 @@ class Risk:
         words = ["reversible" if self.reversible else "not reversible"]
         words.append("beyond the namespace" if self.beyond else "own namespace")
         if self.touches:
-            more = f" and {len(self.touches) - 3} more" if len(self.touches) > 3 else ""  # noqa: PLR2004 - a short list
-            words.append(f"also touches {', '.join(self.touches[:3])}{more}")
+            words.append(f"also touches {listed(self.touches, 3)}")
         return ", ".join(words)
 
 

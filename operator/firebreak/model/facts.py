@@ -95,6 +95,10 @@ class Secrets:
     elsewhere: tuple[str, ...] = ()
     """Secrets in reach beyond the namespace, in words."""
     held: tuple[Pod, ...] = ()
+    others: tuple[Pod, ...] = ()
+    """Running pods of the namespace that none of the workloads owns and no quarantine holds."""
+    deleted: frozenset[str] = frozenset()
+    """Names of the secrets that this incident deleted."""
 
 
 @dataclass(frozen=True)

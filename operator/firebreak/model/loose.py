@@ -18,8 +18,3 @@ def mappings(value: Any) -> list[Json]:
 def text(value: Any) -> str:
     """Return the value when it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
-
-
-def texts(value: Any) -> list[str]:
-    """Return the strings in the value when it is a list, else none."""
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

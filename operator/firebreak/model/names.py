@@ -10,8 +10,6 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "firebreak"}
 ORIGINAL_LABELS = f"{PREFIX}/original-labels"
 INCIDENT = f"{PREFIX}/incident"
 ROTATE = f"{PREFIX}/rotate"
-ROTATED_FOR = f"{PREFIX}/rotated-for"
-RESTARTED_FOR = f"{PREFIX}/restarted-for"
 
 # Node autoscalers must not drain the evidence away. Sources: the FAQ of cluster-autoscaler ("What types of pods can
 # prevent CA from removing a node") and Karpenter's "Disruption" page (pod-level controls).
@@ -33,6 +31,16 @@ class IncidentRef:
     def label(self) -> str:
         """The label key of this incident alone, so that two incidents on one pod do not undo each other."""
         return QUARANTINE_PREFIX + self.uid
+
+    @property
+    def rotated(self) -> str:
+        """The annotation of a Secret that this incident rotated; its value is the version that was replaced."""
+        return f"rotated.{PREFIX}/{self.uid}"
+
+    @property
+    def restarted(self) -> str:
+        """The annotation of a pod template that this incident restarts; its value differs with every set of secrets."""
+        return f"restarted.{PREFIX}/{self.uid}"
 
     @property
     def policy(self) -> str:

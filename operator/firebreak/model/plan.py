@@ -9,7 +9,7 @@ nothing that destroys state runs before the seal.
 
 from firebreak.api.incident import IncidentSpec, IncidentStatus, Mode, StepState
 from firebreak.api.playbook import PlaybookSpec
-from firebreak.model.record import ENDED, SETTLED, step
+from firebreak.model.record import ENDED, step
 
 ALWAYS = {Mode.RESPOND: ("quarantine", "capture"), Mode.PRESERVE: ("capture",), Mode.PLAN: ()}
 PLAN_STEP = "plan"  # mode Plan's only job: writes what would be done
@@ -24,7 +24,7 @@ def steps_of(spec: IncidentSpec, playbook: PlaybookSpec) -> tuple[str, ...]:
 
 
 def ready(spec: IncidentSpec, status: IncidentStatus, playbook: PlaybookSpec) -> tuple[str, ...]:
-    """Return the steps that may run now. A step that is waiting or blocked is asked again: the world may have moved."""
+    """Return the steps that may run now. Each is asked again, whatever came of it: the world may have moved."""
     if spec.mode is Mode.PLAN:
         return (PLAN_STEP,)
     names = steps_of(spec, playbook)
@@ -33,14 +33,18 @@ def ready(spec: IncidentSpec, status: IncidentStatus, playbook: PlaybookSpec) ->
 
 def may_run(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
     """Return whether a step other than the quarantine, one of `names` in their order, may run now."""
-    ended = step(status, name).state in (ENDED if name == "capture" else SETTLED)
-    if ended and not (name == "capture" and _unsealed(status)):
+    if name == "capture" and step(status, name).state in ENDED and not joined(name, status):
         return False  # what is sealed stays sealed, gaps and all
     if "quarantine" in names and not step(status, "quarantine").attempts:
         return False  # the cut has not been tried yet: nothing goes before it
     if name in {"capture", "revoke"}:
         return True
     return sealed(status) and not _earlier_busy(name, names, status)
+
+
+def joined(name: str, status: IncidentStatus) -> bool:
+    """Return whether pods joined the incident since a step, which is not the quarantine, ended last."""
+    return _unsealed(status) if name == "capture" else step(status, name).pods < len(status.pods)
 
 
 def sealed(status: IncidentStatus) -> bool:

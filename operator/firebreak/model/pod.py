@@ -135,6 +135,16 @@ class Pod:
         return {name: container_id for name, container_id in ids.items() if name and container_id}
 
     @property
+    def restarted(self) -> list[str]:
+        """The names of the containers that had a life before this one."""
+        return [name for s in self.statuses() if s.get("restartCount") and (name := text(s.get("name")))]
+
+    @property
+    def starting(self) -> bool:
+        """Whether none of its containers has begun yet, and it is not over either."""
+        return bool(self.spec) and not self.container_ids and not self.finished
+
+    @property
     def running(self) -> list[str]:
         """The names of the containers that run now."""
         running = [text(s.get("name")) for s in self.statuses() if mapping(s.get("state")).get("running")]

@@ -1,7 +1,7 @@
 """The record of an incident: small pure edits of its status, and the merge patch between two statuses."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -11,9 +11,8 @@ from firebreak.api.incident import ChangeReport, ChangeState, IncidentStatus, St
 from firebreak.model.change import Change
 
 MOST_CHANGES = 200
-SETTLED = frozenset({StepState.DONE, StepState.SKIPPED})
-ENDED = SETTLED | {StepState.PARTIAL, StepState.FAILED}
-"""What has ended for now: what is partial or failed is looked at again, slowly, for people may have mended it."""
+ENDED = frozenset({StepState.DONE, StepState.PARTIAL, StepState.FAILED})
+"""What has ended for now. It is looked at again, slowly: people may mend what failed, and undo what was done."""
 
 
 def stamp(moment: datetime) -> str:
@@ -141,8 +140,3 @@ def difference(old: Json, new: Json) -> Json:
         elif key not in old or before != value:
             patch[key] = value
     return patch
-
-
-def states(status: IncidentStatus, names: Iterable[str]) -> dict[str, StepState]:
-    """Return the state of each named step."""
-    return {name: step(status, name).state for name in names}

@@ -3,11 +3,12 @@
 `contain` is always needed. `preserve` and `eradicate` each stand on it alone, so that either can be left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from firebreak.api import GROUP
 from firebreak.api.base import Json
+from firebreak.model.words import listed
 
 CORE = ""
 APPS = "apps"
@@ -76,6 +77,10 @@ class Tier:
     def remedy(self) -> str:
         """What a person does to grant it."""
         return f"kubectl apply -k {self.manifest}"
+
+    def refusal(self, missing: Sequence[str]) -> str:
+        """Say which of its rights are missing, and what a person does."""
+        return f"rights of tier {self.name} are missing ({listed(missing)}): {self.remedy}"
 
 
 def _each(group: str, resources: tuple[str, ...], verbs: tuple[str, ...]) -> Iterator[Right]:

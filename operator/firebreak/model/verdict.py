@@ -6,8 +6,9 @@ from typing import Literal
 from firebreak.api.base import Condition
 from firebreak.api.incident import ChangeState, IncidentSpec, IncidentStatus, Mode, Phase, StepReport, StepState
 from firebreak.model.names import IncidentRef
-from firebreak.model.plan import may_run
+from firebreak.model.plan import joined, may_run
 from firebreak.model.record import ENDED, step, with_condition
+from firebreak.model.words import listed
 
 CONTAINED = "Contained"
 IDENTITY = "IdentityContained"
@@ -51,7 +52,7 @@ def conclude(
     generation: int,
 ) -> IncidentStatus:
     """Return the status with phase, message, table columns and the overall conditions derived from the rest."""
-    status = _not_yet_sealed(status, now=now, generation=generation)
+    status = _not_yet(status, now=now, generation=generation)
     closed = status.phase is Phase.CLOSED  # nothing moves, sticks or waits any more
     reports = {} if closed else {name: step(status, name) for name in steps}
     waiting = {n: r for n, r in reports.items() if r.state is StepState.WAITING}
@@ -96,14 +97,24 @@ def _moves(name: str, report: StepReport, steps: tuple[str, ...], status: Incide
     return report.state is StepState.RUNNING or (report.state is StepState.PENDING and may_begin)
 
 
-def _not_yet_sealed(status: IncidentStatus, *, now: str, generation: int) -> IncidentStatus:
-    """Pods that joined after the seal are not in it: `EvidencePreserved` must not speak for them."""
-    late = sorted(pod.name for pod in status.pods.values() if not pod.sealed)
-    claimed = status.condition(EVIDENCE)
-    if not late or claimed is None or claimed.status != "True":
-        return status
-    words = f"sealed, but not yet of {', '.join(late[:5])}, which joined since"
-    return record(status, Verdict(EVIDENCE, "False", "Capturing", words), now=now, generation=generation)
+def _not_yet(status: IncidentStatus, *, now: str, generation: int) -> IncidentStatus:
+    """Pods that joined after a step ended are not in its claim: it must not speak for them."""
+    for name, kind, reason, words in _SPEAKS_FOR_ALL:
+        claimed = status.condition(kind)
+        if claimed and claimed.status == "True" and joined(name, status):
+            late = sorted(pod.name for pod in status.pods.values() if not pod.sealed) if name == "capture" else []
+            of = f" of {listed(late)}, which" if late else " of the pods that"
+            verdict = Verdict(kind, "False", reason, f"{words}{of} joined since")
+            status = record(status, verdict, now=now, generation=generation)
+    return status
+
+
+_SPEAKS_FOR_ALL = (
+    ("capture", EVIDENCE, "Capturing", "sealed, but not yet"),
+    ("revoke", IDENTITY, "Revoking", "revoked, but not yet the rights"),
+    ("rotate", ROTATED, "Rotating", "rotated, but not yet the secrets"),
+    ("replace", RECOVERED, "Replacing", "back, but not yet the workloads"),
+)
 
 
 def _phase(

@@ -69,12 +69,13 @@ def _documents(pod: Pod) -> Iterator[Request]:
 
 
 def _logs(pod: Pod) -> Iterator[Request]:
-    """Logs of all containers that ever started: the previous one's die with the next restart, so they come first."""
-    restarted = [text(s.get("name")) for s in pod.statuses() if s.get("restartCount")]
-    started = [text(s.get("name")) for s in pod.statuses() if s.get("containerID")]
-    for name in filter(None, restarted):
+    """Logs of all containers: the previous one's die with the next restart, so they come first.
+
+    One that never started is asked for all the same, so that the gap is on record.
+    """
+    for name in pod.restarted:
         yield _of(pod, Source.LOG, f"logs/{name}.previous.log", "text/plain", name, previous=True)
-    for name in filter(None, started):
+    for name in dict.fromkeys((*pod.container_ids, *_containers(pod))):
         yield _of(pod, Source.LOG, f"logs/{name}.current.log", "text/plain", name)
 
 

@@ -18,6 +18,7 @@ from firebreak.model.names import (
 )
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import CONTAINED, Verdict
+from firebreak.model.words import listed
 
 
 def first_cut(incident: IncidentRef, pod: Ref) -> tuple[Change, Change]:
@@ -159,16 +160,16 @@ def _originals(pod: Pod) -> dict[str, str]:
 
 def judge(facts: Network, enforcement: Enforcement) -> Verdict:
     """Say whether the pods are cut off. A policy that was accepted is not yet a packet that was dropped."""
-    names = ", ".join(pod.name for pod in facts.pods)
-    for reason, words in _flaws(facts):
-        return Verdict(CONTAINED, "False", reason, words)
+    if flaw := next(_flaws(facts), None):
+        return flaw
+    names = listed([pod.name for pod in facts.pods], 10)
     if facts.foreign and enforcement.state is not State.NOT_ENFORCED:
-        words = f"{names}: other policy engines may still allow traffic: {', '.join(facts.foreign[:5])}"
+        words = f"{names}: other policy engines may still allow traffic: {listed(facts.foreign)}"
         return Verdict(CONTAINED, "Unknown", "OtherPolicyEngines", words)
     match enforcement.state:
         case State.PROVEN if facts.gone:
             words = (
-                f"{', '.join(facts.gone[:10])} left the API: a forced deletion leaves processes running, look at the "
+                f"{listed(facts.gone, 10)} left the API: a forced deletion leaves processes running, look at the "
                 f"node; {names} cut off, enforcement proven {enforcement.at}"
             )
             return Verdict(CONTAINED, "Unknown", "TargetGone", words)
@@ -182,22 +183,22 @@ def judge(facts: Network, enforcement: Enforcement) -> Verdict:
             return Verdict(CONTAINED, "Unknown", "EnforcementUnproven", words)
 
 
-def _flaws(facts: Network) -> Iterator[tuple[str, str]]:
+def _flaws(facts: Network) -> Iterator[Verdict]:
     """Yield what contradicts containment, the plainest first."""
+    if facts.gone and not facts.pods:
+        words = f"{listed(facts.gone, 10)} left the API; a forced deletion leaves processes running: look at the node"
+        yield Verdict(CONTAINED, "Unknown", "TargetGone", words)
     if not facts.pods:
-        yield "TargetNotFound", "no pod of the target is there"
-    missing = [change.target.name for change in plan(facts, detach=False)]
-    if missing:
-        yield "NotCut", f"label or policy is not in place for {', '.join(missing[:5])}"
-    host = [pod.name for pod in facts.pods if pod.spec.get("hostNetwork")]
-    if host:
-        yield "HostNetwork", f"{', '.join(host)} uses the node's network: no NetworkPolicy applies; cordon the node"
-    allowed = sorted({name for pod in facts.pods for name in allowed_by(pod, facts.policies)})
-    if allowed:
-        yield (
-            "AllowedByOtherPolicies",
-            f"policies are additive and these still allow traffic: {', '.join(allowed[:10])}",
-        )
+        yield Verdict(CONTAINED, "False", "TargetNotFound", "no pod of the target is there")
+    if missing := [change.target.name for change in plan(facts, detach=False)]:
+        words = f"label or policy is not in place for {listed(missing)}"
+        yield Verdict(CONTAINED, "False", "NotCut", words)
+    if host := [pod.name for pod in facts.pods if pod.spec.get("hostNetwork")]:
+        words = f"{listed(host, 10)} uses the node's network: no NetworkPolicy applies; cordon the node"
+        yield Verdict(CONTAINED, "False", "HostNetwork", words)
+    if allowed := sorted({name for pod in facts.pods for name in allowed_by(pod, facts.policies)}):
+        words = f"policies are additive and these still allow traffic: {listed(allowed, 10)}"
+        yield Verdict(CONTAINED, "False", "AllowedByOtherPolicies", words)
 
 
 def allowed_by(pod: Pod, policies: tuple[Json, ...]) -> list[str]:

@@ -4,12 +4,14 @@ Removing a subject needs `bind` on the role, deleting only `delete`; a shrunk bi
 person can give the right back and nobody can swap the role meanwhile.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from itertools import islice, product
 
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Risk, Verb
 from firebreak.model.facts import Account, Grant, Rights
+from firebreak.model.loose import mapping, mappings, text
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 MOST_QUESTIONS = 200
@@ -34,13 +36,29 @@ STAPLES: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-def plan(facts: Rights) -> Iterator[Change]:
-    """Shrink every binding that names the account; one that does not name it any more needs nothing."""
+def plan(facts: Rights, done: Collection[str] = ()) -> Iterator[Change]:
+    """Shrink every binding that names the account; one that does not name it any more needs nothing.
+
+    `done`: ids of Changes that were done before. One that is needed again was undone, and says by whom.
+    """
     for grant in facts.grants:
         subjects = grant.binding.get("subjects") or []
         left = [s for s in subjects if not names(s, facts.account, grant.binding)]
         if len(left) < len(subjects):
-            yield _shrink(facts, grant, subjects, left)
+            change = _shrink(facts, grant, subjects, left)
+            yield (
+                replace(change, why=f"{change.why}, into which {_last_writer(grant.binding)} had put it back")
+                if (change.id in done)
+                else change
+            )
+
+
+def _last_writer(binding: Json) -> str:
+    """Who wrote the subjects of a binding last, by the field manager that the API server has on record."""
+    entries = mappings(mapping(binding.get("metadata")).get("managedFields"))
+    writers = [entry for entry in entries if "f:subjects" in mapping(entry.get("fieldsV1"))]
+    latest = max(writers, key=lambda entry: text(entry.get("time")), default={})
+    return text(latest.get("manager")) or "somebody"
 
 
 def names(subject: Json, account: Account, binding: Json) -> bool:

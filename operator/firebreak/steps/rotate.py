@@ -15,8 +15,9 @@ from firebreak.api.base import Json
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
 from firebreak.model.loose import mapping, text
-from firebreak.model.names import RESTARTED_FOR, ROTATE, ROTATED_FOR
+from firebreak.model.names import ROTATE
 from firebreak.model.pod import Pod
+from firebreak.model.words import listed
 from firebreak.steps.reach import secrets_of
 
 ALPHABETS: Mapping[str, str] = {
@@ -38,6 +39,8 @@ def plan(facts: Secrets) -> Iterator[Change]:
     rotated: dict[str, Change] = {}
     uses = {use.name: use for use in facts.uses}
     for use in facts.uses:
+        if use.metadata is None and use.name in facts.deleted:
+            continue
         change = _secret(facts, use)
         yield change
         if change.refusal is None and change.verb is Verb.PATCH:
@@ -83,10 +86,7 @@ def _by_hand(facts: Secrets, use: SecretUse) -> str:
     if ROTATE not in (use.metadata.get("annotations") or {}):
         return f"in reach ({ways}); its owner did not opt in with the annotation {ROTATE}: rotate it where it is issued"
     if not _marked(facts, use) and (in_the_way := _in_the_way(facts, use)):
-        return (
-            f"in reach ({ways}); {in_the_way}, which a restart would delete, and without one it would go on with the "
-            "old value; close the incident, delete the pod, then rotate and restart"
-        )
+        return f"in reach ({ways}); {in_the_way}"
     return ""
 
 
@@ -119,7 +119,7 @@ def _generate(facts: Secrets, target: Ref, use: SecretUse, keys: dict[str, Gener
     return Change(
         Verb.PATCH,
         target,
-        body={"metadata": {"annotations": {ROTATED_FOR: _mark(facts, use)}}, "stringData": keys},
+        body={"metadata": {"annotations": {facts.incident.rotated: _mark(facts, use)}}, "stringData": keys},
         why=f"in reach ({'; '.join(use.ways)}); its owner opted in for {', '.join(sorted(keys))}",
         undo="none: the old values are gone, on purpose",
         risk=Risk(reversible=False, touches=others),
@@ -142,19 +142,29 @@ def _delete_token(facts: Secrets, target: Ref, use: SecretUse) -> Change:
 
 def _marked(facts: Secrets, use: SecretUse) -> str:
     """The mark that rotating for this incident left on a secret, empty when it was not rotated for it."""
-    mark = text(mapping((use.metadata or {}).get("annotations")).get(ROTATED_FOR))
-    return mark if mark.startswith(f"{facts.incident.uid}.") else ""
+    return text(mapping((use.metadata or {}).get("annotations")).get(facts.incident.rotated))
 
 
 def _mark(facts: Secrets, use: SecretUse) -> str:
-    """What marks a secret as rotated: the incident, and the version that was replaced. The same before and after."""
-    return _marked(facts, use) or f"{facts.incident.uid}.{(use.metadata or {}).get('resourceVersion', '')}"
+    """What marks a secret as rotated: the version that was replaced. The same before and after."""
+    return _marked(facts, use) or text((use.metadata or {}).get("resourceVersion"))
 
 
 def _in_the_way(facts: Secrets, use: SecretUse) -> str:
-    """Say, in words, which user of a secret cannot be restarted, for it owns a quarantined pod; empty when all can."""
-    blocked = ((w, _held(facts, w)) for w in facts.workloads if use.name in consumed(w))
-    return next((f"{_named(workload)} owns the quarantined pod {names[0]}" for workload, names in blocked if names), "")
+    """Say which user of a secret would go on with the old value, for it cannot be restarted; empty when all can."""
+    for workload in facts.workloads:
+        if use.name in consumed(workload) and (names := _held(facts, workload)):
+            return (
+                f"{_named(workload)} owns the quarantined pod {names[0]}, which a restart would delete, and without "
+                "one it would go on with the old value; close the incident, delete the pod, then rotate and restart"
+            )
+    alone = sorted({pod.known_as for pod in facts.others if use.name in {name for name, _ in secrets_of(pod, None)}})
+    if not alone:
+        return ""
+    return (
+        f"{listed(alone)} uses it too, cannot be restarted from here and would go on with the old value; rotate it by "
+        "hand, and start that anew"
+    )
 
 
 def _held(facts: Secrets, workload: Json) -> list[str]:
@@ -172,7 +182,7 @@ def _restart(facts: Secrets, workload: Json, rotated: list[Change], part: str = 
     return Change(
         Verb.PATCH,
         Ref(workload["kind"], metadata["name"], metadata.get("namespace"), metadata.get("uid")),
-        body={"spec": {"template": {"metadata": {"annotations": {RESTARTED_FOR: _digest(rotated)}}}}},
+        body={"spec": {"template": {"metadata": {"annotations": {facts.incident.restarted: _digest(facts, rotated)}}}}},
         why=f"its pods must start with the new {', '.join(change.target.name for change in rotated)}",
         undo=f"kubectl rollout undo {workload['kind'].lower()}/{metadata['name']} -n {metadata.get('namespace')}",
         risk=Risk(touches=(_named(workload),)),
@@ -182,8 +192,9 @@ def _restart(facts: Secrets, workload: Json, rotated: list[Change], part: str = 
     )
 
 
-def _digest(rotated: list[Change]) -> str:
-    marks = {change.target.name: (change.body or {})["metadata"]["annotations"][ROTATED_FOR] for change in rotated}
+def _digest(facts: Secrets, rotated: list[Change]) -> str:
+    mark = facts.incident.rotated
+    marks = {change.target.name: (change.body or {})["metadata"]["annotations"][mark] for change in rotated}
     return hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -198,7 +209,7 @@ def owns(workload: Json, pod: Pod) -> bool:
     return (
         workload["kind"] == "Deployment"
         and owner.get("kind") == "ReplicaSet"
-        and str(owner.get("name")).startswith(name)
+        and text(owner.get("name")).startswith(name)
     )
 
 

@@ -7,6 +7,7 @@ from firebreak.api.base import Json
 from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import NODE, Verdict
+from firebreak.model.words import listed
 
 RUNTIME_SOCKETS = ("docker.sock", "containerd.sock", "crio.sock", "cri-dockerd.sock")
 # People paste what is shown into a shell: no spaces, and no leading dash, which a program takes for an option.
@@ -30,7 +31,7 @@ def node(pods: tuple[Pod, ...], neighbours: dict[str, list[str]]) -> Verdict:
     if not reasons:
         return Verdict(NODE, "False", "Confined", "no pod of the incident has a way to its node by its spec")
     nodes = sorted({pod.node for pod in pods if any(escapes(pod))})
-    others = [f"{n}: {', '.join(neighbours.get(n, [])[:20])}" for n in nodes]
+    others = [f"{n}: {listed(neighbours.get(n, []), 20)}" for n in nodes]
     return Verdict(NODE, "True", "WayToNode", f"{'; '.join(reasons)}. Pods on it: {'; '.join(others)}")
 
 

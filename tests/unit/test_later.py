@@ -1,0 +1,117 @@
+"""What happens after a step has ended: pods join late, start late, and people undo what was done."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from fake_api import FakeApi
+from firebreak.evidence.store import EvidenceStore
+from harness import replica
+from world import OLD_PASSWORD, UID, incident, shop, web_pod
+
+Json = dict[str, Any]
+
+ACCOUNT = {"kind": "ServiceAccount", "name": "web", "namespace": "shop"}
+ALICE = {"kind": "User", "name": "alice"}
+BESIDE = {"events", "subjectaccessreviews.authorization.k8s.io", "selfsubjectaccessreviews.authorization.k8s.io"}
+APP_WEB = {"selector": {"matchLabels": {"app": "web"}}}
+
+
+@pytest.fixture
+def store() -> EvidenceStore:
+    return EvidenceStore.open("memory://")
+
+
+async def test_no_rights_are_called_revoked_before_any_account_is_known(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(target={"pod": "web-9"}, playbook="unattended"))
+        await firebreak.condition("shell", "IdentityContained", "False", "TargetNotFound")
+        assert fake.get("RoleBinding", "shop", "web-reader")["subjects"] == [ACCOUNT, ALICE]
+        fake.put(web_pod("web-9"))
+        firebreak.controller.wake(UID)
+        await firebreak.condition("shell", "IdentityContained", "True", "Revoked")
+    assert fake.get("RoleBinding", "shop", "web-reader")["subjects"] == [ALICE]
+
+
+async def test_the_account_of_a_pod_that_joins_after_the_revocation_is_revoked_too(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other", "namespace": "shop"}})
+    binding = fake.get("RoleBinding", "shop", "web-reader")
+    subjects = [{"kind": "ServiceAccount", "name": "other", "namespace": "shop"}]
+    fake.put({**binding, "metadata": {"name": "other-reader", "namespace": "shop"}, "subjects": subjects})
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(target=APP_WEB, playbook="unattended"))
+        await firebreak.condition("shell", "IdentityContained", "True")
+        await firebreak.condition("shell", "EvidencePreserved", "False", "Incomplete")
+        late = web_pod("web-3")
+        late["spec"]["serviceAccountName"] = "other"
+        fake.put(late)
+        await firebreak.until("shell", lambda s: s["steps"]["revoke"].get("pods") == 3)
+        await firebreak.condition("shell", "IdentityContained", "True", "Revoked")
+    assert not fake.get("RoleBinding", "shop", "other-reader").get("subjects")
+
+
+async def test_a_right_that_somebody_puts_back_is_noticed_named_and_taken_away_again(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    async with replica(fake, store, look_again_seconds=0.2) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.condition("shell", "IdentityContained", "True")
+        assert fake.get("RoleBinding", "shop", "web-reader")["subjects"] == [ALICE]
+        manager = {"manager": "argocd-controller", "time": "2026-11-21T12:00:00Z", "fieldsV1": {"f:subjects": {}}}
+        restored = {"subjects": [ACCOUNT], "metadata": {"managedFields": [manager]}}
+        fake.update("RoleBinding", "shop", "web-reader", restored)
+        await firebreak.condition("shell", "IdentityContained", "False", "RightsRemain")
+        await firebreak.condition("shell", "IdentityContained", "True", "Revoked")
+    (report,) = firebreak.incident("shell")["status"]["steps"]["revoke"]["changes"].values()
+    assert report["why"] == "takes shop/web out of Role reader, into which argocd-controller had put it back"
+    assert not fake.get("RoleBinding", "shop", "web-reader").get("subjects")
+
+
+async def test_looking_again_at_what_is_done_writes_nothing(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store, look_again_seconds=0.2) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.until("shell", lambda s: s.get("phase") == "Responded")
+        before = firebreak.incident("shell")
+        seen = len(fake.calls)  # Events of what came before are posted in the background
+        asked = len([call for call in fake.calls if call.resource.startswith("subjectaccessreviews")])
+        await fake.called(lambda call: call.resource.startswith("subjectaccessreviews"), 2 * asked)
+        assert [call.line for call in fake.calls[seen:] if call.is_write and call.resource not in BESIDE] == []
+        assert firebreak.incident("shell") == before
+
+
+async def test_a_pod_that_has_not_started_is_waited_for_and_its_first_start_is_no_restart(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    pod = web_pod("web-1", creationTimestamp=datetime(2026, 11, 21, 12, tzinfo=UTC).isoformat())
+    started, pod["status"] = pod["status"], {"phase": "Pending"}
+    fake.put(pod)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.until(
+            "shell", lambda s: "not started yet" in s.get("steps", {}).get("capture", {}).get("message", "")
+        )
+        fake.update("Pod", "shop", "web-1", {"status": started})
+        sealed = await firebreak.until("shell", lambda s: bool(s.get("evidence", {}).get("seal")))
+    assert [gap for gap in sealed["status"]["evidence"]["gaps"] if "Restarted" in gap or "log" in gap] == []
+    kept = [info.key for info in await store.list("incidents") if "/objects/" in info.key]
+    assert any("/logs/c.current.log" in key for key in kept)
+
+
+async def test_a_secret_that_a_job_still_uses_is_left_to_a_person(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "report", "uid": "job-uid", "controller": True}
+    fake.put(web_pod("report-1", labels={"job-name": "report"}, ownerReferences=[owner]))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        found = await firebreak.condition("shell", "SecretsRotated", "False", "ByHand")
+    change = found["status"]["steps"]["rotate"]["changes"]["patch Secret shop/db"]
+    assert "Job report uses it too" in change["why"]
+    assert fake.get("Secret", "shop", "db")["data"] == {"password": OLD_PASSWORD}
