@@ -50,6 +50,11 @@ class Leadership:
         wait_until(leading, timeout=60, otherwise="no replica of Firebreak leads")
         return leading().pop()
 
+    def replicas(self) -> tuple[str, ...]:
+        """The pods of Firebreak, the leader first."""
+        leader = self.leader()
+        return (leader, *sorted(self._staying() - {leader}))
+
     def kill(self, pod: str) -> None:
         """End a replica by SIGKILL, and then delete its pod, so that it does not come back by its name."""
         uid = self._get(f"pod/{pod}", "{.metadata.uid}")

@@ -8,7 +8,7 @@ import pytest
 from fake_api import ExecSession, FakeApi
 from firebreak.evidence.store import EvidenceStore
 from harness import replica
-from world import incident, shop
+from world import BINDING_PATH, incident, shop
 
 Json = dict[str, Any]
 
@@ -43,9 +43,7 @@ async def test_bindings_stand_there_as_they_were_although_the_account_was_revoke
     )
 
     async def after_the_revocation(session: ExecSession) -> None:
-        await firebreak.until(
-            "shell", lambda s: s.get("steps", {}).get("revoke", {}).get("state") in {"Done", "Partial"}
-        )
+        await fake.called(lambda call: call.line == f"PATCH {BINDING_PATH}")
         await session.exit(127)
 
     fake.containers.on_exec = after_the_revocation
