@@ -144,7 +144,7 @@ async def _wave(case: Case, bundle: Bundle, requests: Iterable[Request], options
         async with slots, case.tools.copying if request.source is Kind.FILES else nullcontext():
             artifact = await _save(case, bundle, request, options)
             case.tools.metrics.evidence_bytes.inc(artifact.bytes)
-            log.info("captured", incident=str(case.id), artifact=artifact.name, completeness=artifact.completeness)
+            log.info("captured", artifact=artifact.name, completeness=artifact.completeness)
 
     answers = await asyncio.gather(*(one(request) for request in requests), return_exceptions=True)
     for answer in answers:  # all of a wave is tried before the first failure counts

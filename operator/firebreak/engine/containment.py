@@ -50,7 +50,7 @@ async def cut(tools: Tools, incident: Incident) -> Cut:
     assert target  # noqa: S101 - mode Respond has a target
     pods = await (_label_and_deny(tools.api, incident) if target.pod else _cut_meant(tools.api, incident, target))
     ended = time.monotonic()
-    log.info("cut", incident=str(incident.id), pods=[p.name for p in pods], seconds=round(ended - began, 4))
+    log.info("cut", pods=[p.name for p in pods], seconds=round(ended - began, 4))
     return Cut(pods, stamp(tools.clock()), ended)
 
 

@@ -92,7 +92,7 @@ class Controller:
         while True:
             pause = every
             try:
-                await self._relist()
+                await self.relist()
                 self.wake_all()
             except ApiError as error:
                 log.warning("incidents could not be listed", error=str(error), next_try_in=LIST_AGAIN)
@@ -102,7 +102,8 @@ class Controller:
                     await self._relisting.wait()
             self._relisting.clear()
 
-    async def _relist(self) -> None:
+    async def relist(self) -> None:
+        """Take over what the API server has. Raises `ApiError` when it does not say."""
         found, _ = await self.tools.api.list_from(collection("Incident"), fields=OPEN_ONLY)
         self.listed = True
         incidents = {raw["metadata"]["uid"]: {"kind": "Incident", **raw} for raw in found}
@@ -176,6 +177,7 @@ class Controller:
         raw = self._latest.get(key.uid)
         if raw is None or (key.step != FOLLOW and not self.leading):
             return None
+        structlog.contextvars.bind_contextvars(incident=str(identify(raw)), step=key.step)  # of this job's task alone
         started, before = time.monotonic(), self._progress(key)
         result = "error"
         try:
@@ -184,14 +186,14 @@ class Controller:
         except NotFound as error:
             if await survey.find(self.tools.api, reference(raw)):
                 raise
-            log.info("the incident was deleted meanwhile", incident=key.uid, step=key.step, error=str(error))
+            log.info("the incident was deleted meanwhile", error=str(error))
             self._forget(key.uid)
             return None
         except BadSpecError as error:
             await report_invalid(self.tools.api, raw, str(error), self.tools.clock())
             again = None
         except SupersededError as error:
-            log.warning("stepping back", incident=key.uid, step=key.step, reason=str(error))
+            log.warning("stepping back", reason=str(error))
             self._cases.pop(key.uid, None)
             self.jobs.drop(lambda other: other.uid == key.uid and other != key)
             again = 1.0
@@ -246,7 +248,7 @@ class Controller:
         try:
             await containment.cut(self.tools, fresh)
         except (Forbidden, Invalid) as error:
-            log.warning("the cut was refused", incident=str(fresh.id), error=str(error))
+            log.warning("the cut was refused", error=str(error))
         return 5.0 if uncut else None  # until the leader has it on record
 
     async def _case(self, uid: str, raw: Json) -> Case:

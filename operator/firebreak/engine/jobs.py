@@ -78,7 +78,7 @@ class Jobs:
             except Exception:  # one incident's bug must not end the others; it is logged, counted and tried again
                 failures += 1
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-                log.exception("job failed", incident=key.uid, step=key.step, failures=failures, next_try_in=pause)
+                log.exception("job failed", uid=key.uid, job=key.step, failures=failures, next_try_in=pause)
             if pause is not None:
                 await _wait(job.woken, pause)
         if self._jobs.get(key) is job:

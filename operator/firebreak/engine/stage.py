@@ -72,7 +72,7 @@ async def _still_holds(case: Case, stage: Stage) -> bool:
         verdict = Verdict(stage.condition, "Unknown", "CannotVerify", words)
     if verdict is None or verdict.holds:
         return True
-    log.warning("no longer so", incident=str(case.id), step=stage.name, reason=verdict.reason, message=verdict.message)
+    log.warning("no longer so", reason=verdict.reason, message=verdict.message)
     await case.journal.write(
         case.claim(verdict), lambda s: with_step(s, stage.name, state=StepState.PARTIAL, message=verdict.message)
     )
@@ -95,7 +95,7 @@ async def _blocked(case: Case, stage: Stage, reason: str, words: str) -> float:
 async def _moved(case: Case, stage: Stage, error: Conflict) -> float:
     """The world moved under the plan: plan again, less and less eagerly, and say so when it goes on."""
     number = case.conflicts[stage.name] = case.conflicts.get(stage.name, 0) + 1
-    log.info("the world moved; planning again", incident=str(case.id), step=stage.name, error=str(error))
+    log.info("the world moved; planning again", error=str(error))
     if number > MOST_CONFLICTS:
         words = f"somebody keeps changing what is to be changed, find out who (its managedFields tell): {error}"
         return await _blocked(case, stage, "KeepsChanging", words)
@@ -145,7 +145,7 @@ def _note(case: Case, stage: Stage, result: Result) -> None:
     after = report(result.change, result.state, result.message)
     case.journal.note(lambda s: with_changes(s, stage.name, {result.change.id: after}))
     case.tools.metrics.step_results.labels(stage.name, result.state).inc()
-    log.info("change", incident=str(case.id), step=stage.name, change=result.change.id, state=result.state)
+    log.info("change", change=result.change.id, state=result.state)
 
 
 async def _finish(case: Case, stage: Stage, pods: int) -> StepState:
