@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import INCIDENT, NOW, OTHER_INCIDENT, applied, pod, policy, unhurried
+from firebreak.api.playbook import Detach
 from firebreak.model.change import Change, Ref, Verb, holds
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.facts import Network
@@ -89,16 +90,16 @@ def test_the_cut_is_safe_and_says_how_to_undo_it() -> None:
 
 
 def test_nothing_is_planned_when_all_of_it_holds() -> None:
-    assert list(plan(network(cut_pod()), detach=False)) == []
+    assert list(plan(network(cut_pod()), detach=Detach.NEVER)) == []
 
 
 def test_a_pod_that_appeared_later_gets_the_key() -> None:
-    changes = list(plan(network(cut_pod(), pod("web-2")), detach=False))
+    changes = list(plan(network(cut_pod(), pod("web-2")), detach=Detach.NEVER))
     assert [change.id for change in changes] == ["patch Pod shop/web-2 (quarantine)"]
 
 
 def test_a_deleted_policy_is_created_again() -> None:
-    assert [c.id for c in plan(network(cut_pod(), policies=()), detach=False)] == [
+    assert [c.id for c in plan(network(cut_pod(), policies=()), detach=Detach.NEVER)] == [
         "create NetworkPolicy shop/firebreak-11111111-aaaa"
     ]
 
@@ -118,7 +119,7 @@ def test_a_deleted_policy_is_created_again() -> None:
 )
 def test_a_policy_that_somebody_edited_is_mended_whatever_was_made_of_it(edit: Json) -> None:
     edited = policy("firebreak-11111111-aaaa", {**OURS["spec"], **edit})
-    (change,) = plan(network(cut_pod(), policies=(edited,)), detach=False)
+    (change,) = plan(network(cut_pod(), policies=(edited,)), detach=Detach.NEVER)
     assert (change.verb, change.before) == (Verb.PATCH, {"spec": edited["spec"]})
     mended = applied(change, edited)
     assert mended is not None
@@ -139,7 +140,7 @@ def test_a_policy_of_another_incident_does_not_cut_for_this_one() -> None:
 
 def test_a_pod_of_a_replicaset_is_detached_after_the_cut_with_its_labels_on_record() -> None:
     facts = network(pod(labels={"app": "web", "tier": "front"}, owner=("ReplicaSet", "web-7d9")))
-    label, strip = plan(facts, detach=True)
+    label, strip = plan(facts, detach=Detach.AUTO)
     assert (label.id, strip.id) == ("patch Pod shop/web-1 (quarantine)", "patch Pod shop/web-1 (detach)")
     assert strip.body == {
         "metadata": {
@@ -152,14 +153,16 @@ def test_a_pod_of_a_replicaset_is_detached_after_the_cut_with_its_labels_on_reco
 
 
 @pytest.mark.parametrize("owner", [None, ("StatefulSet", "db"), ("DaemonSet", "agent"), ("Job", "batch")])
-def test_pods_of_other_kinds_are_not_detached(owner: tuple[str, str] | None) -> None:
-    assert list(plan(network(cut_pod(owner=owner)), detach=True)) == []
+def test_pods_of_other_kinds_are_detached_only_if_asked(owner: tuple[str, str] | None) -> None:
+    assert list(plan(network(cut_pod(owner=owner)), detach=Detach.AUTO)) == []
+    (strip,) = plan(network(cut_pod(owner=owner)), detach=Detach.ALWAYS)
+    assert strip.id == "patch Pod shop/web-1 (detach)"
 
 
 def test_detaching_leaves_the_keys_of_every_incident_on_the_pod() -> None:
     labels = {"app": "web", KEY: "true", OTHER_KEY: "true", "quarantine": "true"}
     held = pod(labels=labels, annotations=STAY, owner=("ReplicaSet", "web-7d9"))
-    (strip,) = plan(network(held), detach=True)
+    (strip,) = plan(network(held), detach=Detach.AUTO)
     assert strip.body is not None
     assert strip.body["metadata"]["labels"] == {"app": None}
 
@@ -167,7 +170,7 @@ def test_detaching_leaves_the_keys_of_every_incident_on_the_pod() -> None:
 def test_an_annotation_that_a_pod_brought_along_does_not_keep_it_from_being_detached() -> None:
     planted = {**STAY, "firebreak.dev/original-labels": "{}"}
     held = pod(labels={"app": "web", KEY: "true", "quarantine": "true"}, annotations=planted, owner=("ReplicaSet", "w"))
-    (strip,) = plan(network(held), detach=True)
+    (strip,) = plan(network(held), detach=Detach.AUTO)
     assert strip.body is not None
     assert strip.body["metadata"]["annotations"] == {"firebreak.dev/original-labels": '{"app": "web"}'}
 
@@ -176,7 +179,7 @@ def test_detaching_again_keeps_the_labels_that_the_first_time_recorded() -> None
     recorded = {**STAY, "firebreak.dev/original-labels": '{"app": "web", "tier": "front"}'}
     labels = {"app": "web", "x": "y", KEY: "true", "quarantine": "true"}
     held = pod(labels=labels, annotations=recorded, owner=("ReplicaSet", "web-7d9"))
-    (strip,) = plan(network(held), detach=True)
+    (strip,) = plan(network(held), detach=Detach.AUTO)
     assert strip.body == {
         "metadata": {
             "labels": {"app": None, "x": None},
@@ -195,14 +198,14 @@ def test_a_record_of_labels_that_cannot_be_read_adds_nothing(planted: str) -> No
 def test_a_pod_without_labels_of_its_own_is_detached_once() -> None:
     held = pod(labels={KEY: "true", "quarantine": "true"}, annotations=STAY, owner=("ReplicaSet", "web-7d9"))
     facts = network(held)
-    (strip,) = plan(facts, detach=True)
-    assert list(plan(after(facts, [strip]), detach=True)) == []
+    (strip,) = plan(facts, detach=Detach.AUTO)
+    assert list(plan(after(facts, [strip]), detach=Detach.AUTO)) == []
 
 
 def test_a_plan_of_what_comes_later_sees_the_pod_as_it_will_be_once_detached() -> None:
     later = as_detached(pod(labels={"app": "web", "tier": "front"}, owner=("ReplicaSet", "web-7d9")))
     assert later.detached
-    assert not detachable(later)
+    assert not detachable(later, Detach.ALWAYS)
     assert later.controller is None
     assert later.annotations == {"firebreak.dev/original-labels": '{"app": "web", "tier": "front"}'}
 
@@ -240,15 +243,15 @@ any_networks = st.builds(
 
 
 @unhurried
-@given(facts=any_networks, detach=st.booleans())
-def test_planning_again_after_carrying_out_yields_nothing(*, facts: Network, detach: bool) -> None:
+@given(facts=any_networks, detach=st.sampled_from(Detach))
+def test_planning_again_after_carrying_out_yields_nothing(*, facts: Network, detach: Detach) -> None:
     done = after(facts, list(plan(facts, detach=detach)))
     assert list(plan(done, detach=detach)) == []
 
 
 @unhurried
-@given(facts=any_networks, detach=st.booleans(), first=st.booleans())
-def test_of_two_incidents_on_one_pod_neither_undoes_the_other(*, facts: Network, detach: bool, first: bool) -> None:
+@given(facts=any_networks, detach=st.sampled_from(Detach), first=st.booleans())
+def test_of_two_incidents_on_one_pod_neither_undoes_the_other(*, facts: Network, detach: Detach, first: bool) -> None:
     order = (INCIDENT, OTHER_INCIDENT) if first else (OTHER_INCIDENT, INCIDENT)
     current = facts
     for incident in order:

@@ -1,7 +1,7 @@
 """The `Playbook`: administrators say which steps run, with which options, and what waits for a person."""
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -20,6 +20,14 @@ class Approval(StrEnum):
     ALWAYS = "Always"
 
 
+class Detach(StrEnum):
+    """Which pods are detached from their controller and Services."""
+
+    AUTO = "Auto"
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
 class StepOptions(Written):
     """What every step has."""
 
@@ -29,9 +37,10 @@ class StepOptions(Written):
 class Quarantine(StepOptions):
     """Cut the pods off from the network. Runs first in mode Respond, whether or not the playbook names it."""
 
-    detach: Literal["Auto", "Never"] = Field(
-        default="Auto",
-        description="`Auto` detaches a single pod of a ReplicaSet, so that Services drop it and a fresh one is made.",
+    detach: Detach = Field(
+        default=Detach.AUTO,
+        description="Whether a pod that the target names loses its own labels, so that Services drop it. `Auto`: a "
+        "ReplicaSet's, which makes a fresh one. `Always`: any; a StatefulSet makes no other of that name.",
     )
 
 

@@ -118,7 +118,7 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
         _note(case, late)
         pods = await pods_to_cut(api, case.current, target)
     facts = await survey.network(api, case.id, pods)
-    detach = bool(target.pod) and case.options(NAME, Quarantine).detach == "Auto"
+    detach = quarantine.detaching(target, case.options(NAME, Quarantine).detach)
     changes = tuple(quarantine.plan(facts, detach=detach))
     failures: list[str] = []
     if changes:

@@ -1,7 +1,7 @@
 """Mode Plan: what would be done, each Change with reason and risk. Nothing is touched but the incident's own status."""
 
 from firebreak.api.incident import ChangeState, StepState
-from firebreak.api.playbook import Capture, Quarantine
+from firebreak.api.playbook import Capture, Detach, Quarantine
 from firebreak.engine import containment
 from firebreak.engine.case import Case, pin
 from firebreak.engine.journal import Journal
@@ -21,7 +21,7 @@ async def run(case: Case) -> None:
     target = case.incident.spec.target
     pods = await survey.target_pods(case.tools.api, case.id, target, case.incident.pod_uids) if target else ()
     facts = await survey.network(case.tools.api, case.id, pods)
-    detach = bool(target and target.pod) and case.options("quarantine", Quarantine).detach == "Auto"
+    detach = quarantine.detaching(target, case.options("quarantine", Quarantine).detach)
     plans: dict[str, tuple[Change, ...]] = {"quarantine": tuple(quarantine.plan(facts, detach=detach))}
     trial = _trial(case, pods, detach=detach)
     named = {step.name for step in case.playbook.steps}
@@ -45,11 +45,11 @@ def _note_unplanned(case: Case, name: str, error: str) -> None:
     case.journal.note(lambda s: with_step(s, name, state=StepState.BLOCKED, message=words))
 
 
-def _trial(case: Case, pods: tuple[Pod, ...], *, detach: bool) -> Case:
+def _trial(case: Case, pods: tuple[Pod, ...], *, detach: Detach) -> Case:
     """A copy of the case that has the pods on record as if it had begun; it is never written."""
     journal = Journal(case.tools.api, case.incident, case.playbook, case.tools.clock, case.tools.notices)
     journal.note(lambda s: pin(s, pods))
-    after = tuple(quarantine.as_detached(p) if detach and quarantine.detachable(p) else p for p in pods)
+    after = tuple(quarantine.as_detached(p) if quarantine.detachable(p, detach) else p for p in pods)
     return Case(case.tools, journal, planned=after)
 
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 
 from firebreak.api.base import Json
+from firebreak.api.incident import Target
+from firebreak.api.playbook import Detach
 from firebreak.model.change import Change, Ref, Verb, includes
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.facts import Network
@@ -67,7 +69,7 @@ def deny_all_spec(incident: IncidentRef) -> Json:
     return {"podSelector": {"matchLabels": {incident.label: "true"}}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def plan(facts: Network, *, detach: bool) -> Iterator[Change]:
+def plan(facts: Network, *, detach: Detach) -> Iterator[Change]:
     """Return what is still missing for the pods to be cut, then detached. Nothing when all of it holds."""
     live = next((p for p in facts.policies if p["metadata"]["name"] == facts.incident.policy), None)
     if live is None:
@@ -78,13 +80,20 @@ def plan(facts: Network, *, detach: bool) -> Iterator[Change]:
         wanted = label(facts.incident, pod.ref)
         if not includes(pod.raw, wanted.body):
             yield wanted
-        if detach and detachable(pod):
+        if detachable(pod, detach):
             yield strip(pod, facts.incident)
 
 
-def detachable(pod: Pod) -> bool:
-    """Return whether a pod's controller makes a fresh one when it is detached, and this has not happened yet."""
-    return not pod.detached and (pod.controller or {}).get("kind") == "ReplicaSet"
+def detaching(target: Target | None, wanted: Detach) -> Detach:
+    """Return what to detach of a target: nothing of one that grows, for what replaces a detached pod would join it."""
+    return wanted if target and target.pod else Detach.NEVER
+
+
+def detachable(pod: Pod, wanted: Detach) -> bool:
+    """Return whether a pod is to be detached, and this has not happened yet."""
+    if pod.detached or wanted is Detach.NEVER:
+        return False
+    return wanted is Detach.ALWAYS or (pod.controller or {}).get("kind") == "ReplicaSet"
 
 
 def as_detached(pod: Pod) -> Pod:
@@ -123,7 +132,9 @@ def _mend(live: Json, incident: IncidentRef) -> Change:
 
 
 def strip(pod: Pod, incident: IncidentRef) -> Change:
-    """Detach: strip the pod's own labels, so that Services drop it and its ReplicaSet makes a fresh one."""
+    """Detach: strip the pod's own labels, so that Services drop it and its controller lets it go."""
+    of_replicaset = (pod.controller or {}).get("kind") == "ReplicaSet"
+    fresh = "its ReplicaSet makes a fresh one, and no rollout can delete it"
     originals = _originals(pod)
     body: Json = {
         "metadata": {
@@ -137,7 +148,7 @@ def strip(pod: Pod, incident: IncidentRef) -> Change:
         body=body,
         before={"labels": originals},
         part="detach",
-        why="Services drop the pod, its ReplicaSet makes a fresh one, and no rollout can delete it",
+        why=f"Services drop the pod, {fresh if of_replicaset else 'and a controller, if it has one, lets it go'}",
         undo=f"firebreak release {incident.name} -n {incident.namespace} gives the labels back",
     )
 
@@ -190,7 +201,7 @@ def _flaws(facts: Network) -> Iterator[Verdict]:
         yield Verdict(CONTAINED, "Unknown", "TargetGone", words)
     if not facts.pods:
         yield Verdict(CONTAINED, "False", "TargetNotFound", "no pod of the target is there")
-    if missing := [change.target.name for change in plan(facts, detach=False)]:
+    if missing := [change.target.name for change in plan(facts, detach=Detach.NEVER)]:
         words = f"label or policy is not in place for {listed(missing)}"
         yield Verdict(CONTAINED, "False", "NotCut", words)
     if host := [pod.name for pod in facts.pods if pod.spec.get("hostNetwork")]:
