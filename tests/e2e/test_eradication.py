@@ -264,7 +264,7 @@ def test_a_token_that_never_expires_is_deleted_and_refused(fallen: dict[str, Att
 def test_a_secret_whose_owner_did_not_opt_in_is_named_for_a_person(fallen: dict[str, Attacked]) -> None:
     shop = fallen["shop"].at
     words = shop.condition("shop", "SecretsRotated", "False/ByHand", seconds=120)
-    assert words == f"not rotated: {shop.namespace}/api-key"
+    assert words == f"not done: {shop.namespace}/api-key"
     change = shop.status("shop").steps["rotate"].changes[f"patch Secret {shop.namespace}/api-key"]
     assert change.state == "Manual"
     assert "did not opt in with the annotation firebreak.dev/rotate" in change.why

@@ -181,3 +181,16 @@ def test_nulls_are_absence_even_where_nothing_is() -> None:
 
 def test_a_pod_is_addressed_with_its_uid() -> None:
     assert pod("web-1").ref == Ref("Pod", "web-1", "shop", "uid-web-1")
+
+
+@pytest.mark.parametrize("name", [Ref("RoleBinding", "web", "shop"), Ref("ClusterRoleBinding", "system:web")])
+def test_a_reference_is_read_back_from_its_words(name: Ref) -> None:
+    assert Ref.parse(str(name)) == name
+
+
+@pytest.mark.parametrize(
+    "words", ["", "RoleBinding", "RoleBinding web", "ClusterRoleBinding shop/web", "Sheep shop/web"]
+)
+def test_words_that_name_no_object_are_refused(words: str) -> None:
+    with pytest.raises(ValueError, match="names no object"):
+        Ref.parse(words)

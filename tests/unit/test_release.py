@@ -173,5 +173,5 @@ def test_giving_back_holds_when_the_world_has_the_subjects() -> None:
 
 @pytest.mark.parametrize("name", ["Pod shop/web", "RoleBinding edit", "ClusterRoleBinding shop/edit", "RoleBinding /x"])
 def test_only_bindings_names_are_read_from_the_record(name: str) -> None:
-    with pytest.raises(ValueError, match="names no RoleBinding or ClusterRoleBinding"):
+    with pytest.raises(ValueError, match="names no"):
         release.ref(name)

@@ -7,8 +7,9 @@ import pytest
 
 from builders import INCIDENT, WEB, account_subject, applied, grant
 from firebreak.model.change import Ref, Risk, Verb, holds
-from firebreak.model.facts import Account, Grant, Rights
-from firebreak.steps.revoke import MOST_QUESTIONS, STAPLES, in_words, names, plan, questions
+from firebreak.model.facts import Account, Answer, Grant, Rights
+from firebreak.model.verdict import Verdict
+from firebreak.steps.revoke import MOST_QUESTIONS, STAPLES, harmless, in_words, judge, names, plan, questions
 
 Json = dict[str, Any]
 
@@ -186,3 +187,80 @@ def test_a_question_reads_as_words(question: Json, words: str) -> None:
 def test_a_rule_of_empty_words_can_be_said() -> None:
     rule = {"apiGroups": [""], "resources": [""], "verbs": [""]}
     assert in_words(questions(rights(grant("odd", rules=(rule,))))[0]) == "  in shop"
+
+
+# --- what everybody has
+
+DISCOVERY: Json = {"nonResourceAttributes": {"path": "/api", "verb": "get"}}
+SELF_REVIEW: Json = {
+    "resourceAttributes": {
+        "verb": "create",
+        "group": "authorization.k8s.io",
+        "resource": "selfsubjectaccessreviews",
+    }
+}
+SECRETS: Json = {"resourceAttributes": {"verb": "get", "resource": "secrets", "namespace": "shop"}}
+
+# As API server 1.35 says it.
+BY_DISCOVERY = (
+    'RBAC: allowed by ClusterRoleBinding "system:discovery" of ClusterRole "system:discovery" '
+    'to Group "system:authenticated"'
+)
+BY_BASIC_USER = BY_DISCOVERY.replace("system:discovery", "system:basic-user")
+BY_ISSUER_DISCOVERY = (
+    'RBAC: allowed by ClusterRoleBinding "system:service-account-issuer-discovery" '
+    'of ClusterRole "system:service-account-issuer-discovery" to Group "system:serviceaccounts"'
+)
+KEYS: Json = {"nonResourceAttributes": {"path": "/openid/v1/jwks", "verb": "get"}}
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [(DISCOVERY, BY_DISCOVERY), (SELF_REVIEW, BY_BASIC_USER), (KEYS, BY_ISSUER_DISCOVERY)],
+)
+def test_what_every_identity_has_does_not_count_as_left(question: Json, reason: str) -> None:
+    assert harmless(question, reason)
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        (SECRETS, BY_DISCOVERY),
+        (SECRETS, BY_ISSUER_DISCOVERY),
+        (SELF_REVIEW | {"resourceAttributes": {"verb": "*", "resource": "selfsubjectaccessreviews"}}, BY_BASIC_USER),
+        (DISCOVERY, BY_DISCOVERY.replace("ClusterRoleBinding", "RoleBinding")),
+        (DISCOVERY, BY_DISCOVERY.replace("of ClusterRole", "of Role")),
+        (DISCOVERY, BY_DISCOVERY.replace('Binding "system:discovery"', 'Binding "mine"')),
+        (DISCOVERY, BY_DISCOVERY.replace('Role "system:discovery"', 'Role "cluster-admin"')),
+        (DISCOVERY, BY_DISCOVERY.replace('Group "system:authenticated"', 'User "system:serviceaccount:shop:web"')),
+        (DISCOVERY, BY_DISCOVERY.replace("system:authenticated", "ops")),
+        (DISCOVERY, f"{BY_DISCOVERY} "),
+        (DISCOVERY, f"see {BY_DISCOVERY}"),
+        (DISCOVERY, ""),
+    ],
+)
+def test_a_name_like_a_harmless_ones_makes_nothing_harmless(question: Json, reason: str) -> None:
+    assert not harmless(question, reason)
+
+
+# --- what may be said of it
+
+
+def test_rights_are_gone_when_nothing_is_allowed_that_not_everybody_may_do() -> None:
+    answers = [Answer(SECRETS, allowed=False, reason=""), Answer(DISCOVERY, allowed=True, reason=BY_DISCOVERY)]
+    said = Verdict(
+        "IdentityContained", "True", "Revoked", "shop/web: the API server refused all 2 requests asked about"
+    )
+    assert judge([WEB], answers, []) == said
+
+
+def test_what_is_left_is_named_with_its_source_and_comes_before_the_cloud() -> None:
+    reason = 'RBAC: allowed by RoleBinding "ops/shop" of Role "ops" to Group "system:serviceaccounts:shop"'
+    verdict = judge([WEB], [Answer(SECRETS, allowed=True, reason=reason)], ["role arn:x of account web"])
+    assert (verdict.status, verdict.reason) == ("False", "RightsRemain")
+    assert verdict.message == f"still allowed: get secrets in shop ({reason})"
+
+
+def test_a_live_cloud_identity_and_no_account_at_all_are_not_contained() -> None:
+    assert judge([WEB], [], ["role arn:x of account web"]).reason == "CloudCredentialsLive"
+    assert judge([], [], []).reason == "TargetNotFound"

@@ -61,12 +61,14 @@ async def revoked(api: Api, incident: Incident) -> release.Revoked:
         if change.before:
             before = recorded.setdefault(change.object, {**change.before, "subjects": []})
             before["subjects"] += [s for s in change.before.get("subjects") or [] if s not in before["subjects"]]
-    found = await asyncio.gather(*(survey.find(api, release.ref(name)) for name in recorded))
+    try:
+        refs = [release.ref(name) for name in recorded]
+    except ValueError as error:
+        hint = "Give the rights back by hand: `firebreak plan` shows what the status has on record."
+        raise Failure(f"the status of incident {incident.id} was not written by Firebreak: {error}.", hint) from error
+    found = await asyncio.gather(*(survey.find(api, ref) for ref in refs))
     live = {name: binding for name, binding in zip(recorded, found, strict=True) if binding is not None}
-    accounts = {record.account for record in incident.status.pods.values()}
-    if incident.spec.target and incident.spec.target.service_account:
-        accounts.add(incident.spec.target.service_account)
-    own = tuple(Account(incident.id.namespace, name) for name in sorted(accounts - {""}))
+    own = tuple(Account(incident.id.namespace, name) for name in incident.accounts)
     return release.Revoked(incident.id, own, recorded, live)
 
 

@@ -12,8 +12,8 @@ from firebreak import __version__
 from firebreak.api.incident import EvidenceReport, IncidentStatus, StepState
 from firebreak.api.playbook import Capture
 from firebreak.engine.case import Case
+from firebreak.engine.gather import held
 from firebreak.engine.sources import METHODS, open_source
-from firebreak.engine.stages import held
 from firebreak.evidence import custody
 from firebreak.evidence.artifact import Artifact, ArtifactRequest, Origin
 from firebreak.evidence.bundle import Bundle

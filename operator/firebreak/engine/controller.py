@@ -12,10 +12,11 @@ from firebreak.api.incident import Mode, Phase, PlaybookSnapshot, StepState
 from firebreak.api.playbook import PlaybookSpec
 from firebreak.engine import arrivals, capture, containment, planning, stage
 from firebreak.engine.case import Case, Tools, pin
+from firebreak.engine.eradicate import STAGES
 from firebreak.engine.jobs import Jobs, Key
 from firebreak.engine.journal import Journal, SupersededError, report_invalid
 from firebreak.engine.playbooks import fetch
-from firebreak.engine.stages import STAGES, Stage
+from firebreak.engine.stage import Stage
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
 from firebreak.model.change import collection

@@ -4,9 +4,9 @@ from firebreak.api.incident import ChangeState, StepState
 from firebreak.api.playbook import Capture, Detach, Quarantine
 from firebreak.engine import containment
 from firebreak.engine.case import Case, pin
+from firebreak.engine.eradicate import STAGES
 from firebreak.engine.journal import Journal
 from firebreak.engine.stage import gate
-from firebreak.engine.stages import STAGES
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT
 from firebreak.model.change import Change

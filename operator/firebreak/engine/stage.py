@@ -5,6 +5,7 @@ What is done is looked at again, slowly: where it does not hold any more, the wh
 
 import asyncio
 import random
+from typing import Protocol
 
 import structlog
 
@@ -12,7 +13,6 @@ from firebreak.api.incident import ChangeReport, ChangeState, StepState
 from firebreak.api.playbook import Approval
 from firebreak.engine.case import Case
 from firebreak.engine.execute import Result, carry_out, verify
-from firebreak.engine.stages import Stage
 from firebreak.kube.errors import PERMANENT, Conflict
 from firebreak.model.change import Change
 from firebreak.model.plan import joined
@@ -27,6 +27,22 @@ MOST_CONFLICTS = 6
 
 # Looking again must not make a settled incident look busy: these keep their state until something else comes of it.
 QUIETLY = ENDED | {StepState.WAITING}
+
+
+class Stage(Protocol):
+    """A step whose outcome is Changes. `confirm` returns None while the world is still on its way."""
+
+    name: str
+    condition: str
+
+    async def plan(self, case: Case) -> tuple[Change, ...]:
+        """Survey, then decide."""
+
+    async def confirm(self, case: Case) -> Verdict | None:
+        """Ask the world what is so now."""
+
+    def patience(self, case: Case) -> float:
+        """Seconds until `confirm` must have an answer."""
 
 
 def gate(change: Change, approval: Approval) -> ChangeState:

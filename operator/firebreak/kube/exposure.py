@@ -33,7 +33,7 @@ async def secrets(
     """
     namespace = incident.namespace
     recorded = tuple(records)
-    accounts = sorted({pod.account for pod in pods} | {record.account for record in recorded if record.account})
+    accounts = sorted({pod.account for pod in pods} | {record.account for record in recorded} - {""})
     ways = await _ways(api, namespace, pods, accounts)
     every, tokens, running, *workloads = await asyncio.gather(
         api.list_all("Secret", namespace, metadata_only=True, keep=_without_values),

@@ -9,7 +9,7 @@ from firebreak.api.incident import Selector, Target
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, NotFound
 from firebreak.model.change import Ref
-from firebreak.model.facts import Account, Grant, Network, Rights, Workload
+from firebreak.model.facts import Account, Answer, Grant, Network, Rights, Workload
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.steps.reach import secrets_of
@@ -219,11 +219,11 @@ async def _owner(api: Api, reference: Json, namespace: str) -> Json | None:
     return {**found, "kind": kind}
 
 
-async def ask(api: Api, question: Json) -> tuple[bool, str]:
-    """Ask whether an identity may do something: (allowed, the API server's reason, which names the binding)."""
+async def ask(api: Api, question: Json) -> Answer:
+    """Ask whether an identity may do something."""
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": question}
     status = (await api.create("SubjectAccessReview", None, body)).get("status") or {}
-    return bool(status.get("allowed")), str(status.get("reason", ""))
+    return Answer(question, bool(status.get("allowed")), str(status.get("reason", "")))
 
 
 async def surroundings(api: Api, pod: Pod, revoked: Mapping[str, Json]) -> Json:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from firebreak.api import API_VERSION
@@ -60,6 +60,16 @@ class Ref:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+    @classmethod
+    def parse(cls, words: str) -> Self:
+        """Return what `str` wrote, without its uid. Raises ValueError for anything else."""
+        kind, _, path = words.partition(" ")
+        namespace, slash, name = path.rpartition("/")
+        if kind not in KINDS or not name or bool(slash) != bool(namespace) or bool(slash) != KINDS[kind][2]:
+            message = f"{words!r} names no object: want KIND NAMESPACE/NAME, or KIND NAME of what has no namespace"
+            raise ValueError(message)
+        return cls(kind, name, namespace or None)
 
 
 def collection(kind: str, namespace: str | None = None) -> str:

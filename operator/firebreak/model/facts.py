@@ -71,6 +71,17 @@ class Rights:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What the API server says to the question whether an identity may do something."""
+
+    question: Json
+    """The spec of a SubjectAccessReview."""
+    allowed: bool
+    reason: str
+    """The server's own words, which name the binding."""
+
+
+@dataclass(frozen=True)
 class SecretUse:
     """A secret that the pods had access to. Its metadata only: values never enter the process."""
 

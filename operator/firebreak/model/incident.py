@@ -37,6 +37,12 @@ class Incident:
         return frozenset({self.spec.pod_uid} if self.spec.pod_uid else self.status.pods)
 
     @property
+    def accounts(self) -> tuple[str, ...]:
+        """The service accounts of its namespace that its pods run as, and the one that it names."""
+        named = self.spec.target.service_account if self.spec.target else None
+        return tuple(sorted(({record.account for record in self.status.pods.values()} | {named or ""}) - {""}))
+
+    @property
     def closed(self) -> bool:
         """Whether people asked to close it."""
         return self.spec.state is State.CLOSED

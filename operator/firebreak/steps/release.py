@@ -129,13 +129,10 @@ def rights(facts: Revoked) -> Iterator[Change]:
 
 def ref(name: str) -> Ref:
     """Return the binding that a name of the record means. Raises ValueError for what is no binding's name."""
-    kind, _, path = name.partition(" ")
-    namespace, slash, own = path.rpartition("/")
-    if kind == "RoleBinding" and slash and namespace and own:
-        return Ref(kind, own, namespace)
-    if kind == "ClusterRoleBinding" and own and not slash:
-        return Ref(kind, own)
-    raise ValueError(f"{name!r} names no RoleBinding or ClusterRoleBinding")
+    found = Ref.parse(name)
+    if found.kind not in {"RoleBinding", "ClusterRoleBinding"}:
+        raise ValueError(f"{name!r} names no RoleBinding or ClusterRoleBinding")
+    return found
 
 
 def _names(subject: Json, account: Account, binding: str) -> bool:

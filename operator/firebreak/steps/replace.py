@@ -126,3 +126,20 @@ def _refusal(facts: Workload, words: str) -> Change:
         undo="",
         refusal=words,
     )
+
+
+def rolled_out(workload: Json) -> bool:
+    """Return whether a controller has brought all its pods to its newest template, and they are available.
+
+    The rules of `kubectl rollout status` for each kind.
+    """
+    metadata, spec, status = workload["metadata"], workload.get("spec") or {}, workload.get("status") or {}
+    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
+        return False
+    if workload["kind"] == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        return bool(status.get("updatedNumberScheduled", 0) >= wanted <= status.get("numberAvailable", 0))
+    wanted = spec.get("replicas", 1)
+    updated = status.get("updatedReplicas", wanted if workload["kind"] == "ReplicaSet" else 0)
+    ready = status.get("readyReplicas", 0)
+    return bool(updated >= wanted and ready >= wanted and status.get("replicas", 0) == wanted)

@@ -4,18 +4,32 @@ Removing a subject needs `bind` on the role, deleting only `delete`; a shrunk bi
 person can give the right back and nobody can swap the role meanwhile.
 """
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, product
 
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Risk, Verb
-from firebreak.model.facts import Account, Grant, Rights
+from firebreak.model.facts import Account, Answer, Grant, Rights
 from firebreak.model.loose import mapping, mappings, text
+from firebreak.model.verdict import IDENTITY, Verdict
+from firebreak.model.words import listed
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 MOST_QUESTIONS = 200
 MOST_READ = 10_000  # a role of a few lists can multiply to billions of questions
+
+# What every identity has in every cluster: discovery and questions about itself. Source: the page "Using RBAC
+# Authorization", section "API discovery roles". The reason is the API server's (seen on 1.35), word for word: a role of
+# one of these names that a binding of another name, or of another kind, gives is not one of these.
+HARMLESS = re.compile(
+    r'RBAC: allowed by ClusterRoleBinding "('
+    r"system:discovery|system:basic-user|system:public-info-viewer|system:service-account-issuer-discovery"
+    r')" of ClusterRole "\1" to Group "system:(authenticated|unauthenticated|serviceaccounts(:[a-z0-9-]+)?)"'
+)
+_SELF_REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
+_ABOUT_ITSELF = frozenset(("create", resource) for resource in _SELF_REVIEWS)
 
 # What an intruder wants most; asked of the API server whatever the bindings said.
 STAPLES: tuple[tuple[str, str, str, str], ...] = (
@@ -137,3 +151,29 @@ def in_words(spec: Json) -> str:
     what = "/".join(filter(None, (a.get("resource"), a.get("subresource"))))
     named = f" {a['name']}" if a.get("name") else ""
     return f"{a.get('verb', '')} {what}{named} in {a.get('namespace') or 'all namespaces'}"
+
+
+def harmless(question: Json, reason: str) -> bool:
+    """Return whether an answer `allowed` is worth nothing to an intruder: everybody has it, and it reads no object."""
+    attributes = question.get("resourceAttributes")
+    itself = attributes is None or (attributes.get("verb"), attributes.get("resource")) in _ABOUT_ITSELF
+    return itself and HARMLESS.fullmatch(reason) is not None
+
+
+def judge(accounts: Sequence[Account], answers: Iterable[Answer], clouds: Sequence[str]) -> Verdict:
+    """Say whether the accounts' rights are gone, by the API server's own answers. `clouds`: live cloud identities."""
+    if not accounts:
+        return Verdict(IDENTITY, "False", "TargetNotFound", "no pod was found yet, so no account is known")
+    asked = list(answers)
+    left = [
+        f"{in_words(answer.question)} ({answer.reason or 'no reason given'})"
+        for answer in asked
+        if answer.allowed and not harmless(answer.question, answer.reason)
+    ]
+    if left:
+        return Verdict(IDENTITY, "False", "RightsRemain", f"still allowed: {listed(left, separator='; ')}")
+    if clouds:
+        return Verdict(IDENTITY, "False", "CloudCredentialsLive", "; ".join(clouds))
+    names = listed([str(account) for account in accounts], 10)
+    words = f"{names}: the API server refused all {len(asked)} requests asked about"
+    return Verdict(IDENTITY, "True", "Revoked", words)

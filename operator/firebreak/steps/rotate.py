@@ -9,14 +9,16 @@ import hashlib
 import json
 import re
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from firebreak.api.base import Json
+from firebreak.api.incident import ChangeReport, ChangeState
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
 from firebreak.model.loose import mapping, text
 from firebreak.model.names import ROTATE
 from firebreak.model.pod import Pod
+from firebreak.model.verdict import ROTATED, Verdict
 from firebreak.model.words import listed
 from firebreak.steps.reach import secrets_of
 
@@ -226,3 +228,14 @@ def _manual(facts: Secrets, target: Ref, words: str) -> Change:
         risk=Risk(beyond=target.namespace != facts.incident.namespace),
         refusal="a person must rotate it",
     )
+
+
+def judge(changes: Iterable[ChangeReport]) -> Verdict:
+    """Say whether everything in reach was rotated, once who uses it has been restarted."""
+    reported = list(changes)
+    left = [c.object.removeprefix("Secret ") for c in reported if c.state is not ChangeState.DONE]
+    if left:
+        return Verdict(ROTATED, "False", "ByHand", f"not done: {listed(left, 10)}")
+    done = [c.object.removeprefix("Secret ") for c in reported if c.object.startswith("Secret ")]
+    words = f"rotated {listed(done, 10)}" if done else "no secret was in reach"
+    return Verdict(ROTATED, "True", "Rotated" if done else "NothingInReach", words)

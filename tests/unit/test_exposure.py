@@ -1,4 +1,4 @@
-"""The stages: what of an account's rights is everybody's, and what a pod that is gone had access to."""
+"""What the pods of an incident had access to: also those that are gone, and never the values."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ from fake_api import Answer, FakeApi, Fault, Obj
 from firebreak.api.incident import IncidentStatus, PodRecord
 from firebreak.engine.case import MOST_SECRETS, pin
 from firebreak.engine.jobs import Key
-from firebreak.engine.stages import harmless
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import exposure
 from firebreak.model.names import IncidentRef
@@ -19,64 +18,10 @@ from world import OLD_PASSWORD, SECRET_PATH, UID, incident, shop, web_pod
 
 Json = dict[str, Any]
 
-DISCOVERY: Json = {"nonResourceAttributes": {"path": "/api", "verb": "get"}}
-SELF_REVIEW: Json = {
-    "resourceAttributes": {
-        "verb": "create",
-        "group": "authorization.k8s.io",
-        "resource": "selfsubjectaccessreviews",
-    }
-}
-SECRETS: Json = {"resourceAttributes": {"verb": "get", "resource": "secrets", "namespace": "shop"}}
-
-# As API server 1.35 says it.
-BY_DISCOVERY = (
-    'RBAC: allowed by ClusterRoleBinding "system:discovery" of ClusterRole "system:discovery" '
-    'to Group "system:authenticated"'
-)
-BY_BASIC_USER = BY_DISCOVERY.replace("system:discovery", "system:basic-user")
-BY_ISSUER_DISCOVERY = (
-    'RBAC: allowed by ClusterRoleBinding "system:service-account-issuer-discovery" '
-    'of ClusterRole "system:service-account-issuer-discovery" to Group "system:serviceaccounts"'
-)
-KEYS: Json = {"nonResourceAttributes": {"path": "/openid/v1/jwks", "verb": "get"}}
-
 
 @pytest.fixture
 def store() -> EvidenceStore:
     return EvidenceStore.open("memory://")
-
-
-# --- what everybody has
-
-
-@pytest.mark.parametrize(
-    ("question", "reason"),
-    [(DISCOVERY, BY_DISCOVERY), (SELF_REVIEW, BY_BASIC_USER), (KEYS, BY_ISSUER_DISCOVERY)],
-)
-def test_what_every_identity_has_does_not_count_as_left(question: Json, reason: str) -> None:
-    assert harmless(question, reason)
-
-
-@pytest.mark.parametrize(
-    ("question", "reason"),
-    [
-        (SECRETS, BY_DISCOVERY),
-        (SECRETS, BY_ISSUER_DISCOVERY),
-        (SELF_REVIEW | {"resourceAttributes": {"verb": "*", "resource": "selfsubjectaccessreviews"}}, BY_BASIC_USER),
-        (DISCOVERY, BY_DISCOVERY.replace("ClusterRoleBinding", "RoleBinding")),
-        (DISCOVERY, BY_DISCOVERY.replace("of ClusterRole", "of Role")),
-        (DISCOVERY, BY_DISCOVERY.replace('Binding "system:discovery"', 'Binding "mine"')),
-        (DISCOVERY, BY_DISCOVERY.replace('Role "system:discovery"', 'Role "cluster-admin"')),
-        (DISCOVERY, BY_DISCOVERY.replace('Group "system:authenticated"', 'User "system:serviceaccount:shop:web"')),
-        (DISCOVERY, BY_DISCOVERY.replace("system:authenticated", "ops")),
-        (DISCOVERY, f"{BY_DISCOVERY} "),
-        (DISCOVERY, f"see {BY_DISCOVERY}"),
-        (DISCOVERY, ""),
-    ],
-)
-def test_a_name_like_a_harmless_ones_makes_nothing_harmless(question: Json, reason: str) -> None:
-    assert not harmless(question, reason)
 
 
 # --- what pods that are gone had access to

@@ -1,0 +1,118 @@
+"""Eradicate and recover: for revoke, rotate and replace, how to survey, plan and confirm.
+
+Nothing is decided here: each joins `kube.survey` with its pure step, and asks the world afterwards.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from firebreak.api.incident import ChangeState
+from firebreak.api.playbook import Replace, Rotate
+from firebreak.engine.case import Case
+from firebreak.engine.gather import accounts, held, rights
+from firebreak.engine.stage import Stage
+from firebreak.kube import exposure, survey
+from firebreak.model.change import Change, Ref, Verb
+from firebreak.model.facts import Account, Answer, Secrets, Workload
+from firebreak.model.record import step
+from firebreak.model.verdict import IDENTITY, RECOVERED, ROTATED, Verdict
+from firebreak.steps import replace, revoke, rotate, suspicion
+
+
+class Revoke:
+    """Take the accounts out of every binding that names them, then ask what is left."""
+
+    name = "revoke"
+    condition = IDENTITY
+
+    async def plan(self, case: Case) -> tuple[Change, ...]:
+        """Shrink bindings, also those that somebody has put back."""
+        recorded = step(case.status, self.name).changes
+        done = {change_id for change_id, was in recorded.items() if was.state is ChangeState.DONE}
+        return tuple(change for right in await rights(case) for change in revoke.plan(right, done))
+
+    async def confirm(self, case: Case) -> Verdict | None:
+        """Ask the API server as each account; its own reason names the source of what is left."""
+        answers: list[Answer] = []
+        for right in await rights(case):
+            answers += await asyncio.gather(*(survey.ask(case.tools.api, q) for q in revoke.questions(right)))
+        clouds = [words for account in accounts(case) for words in await self._cloud(case, account)]
+        return revoke.judge(accounts(case), answers, clouds)
+
+    async def _cloud(self, case: Case, account: Account) -> list[str]:
+        found = await survey.find(case.tools.api, Ref("ServiceAccount", account.name, account.namespace))
+        return list(suspicion.cloud(found)) if found else []
+
+    def patience(self, case: Case) -> float:  # noqa: ARG002 - one shape for all stages
+        """The authorizer's caches settle within seconds: the first answer may be stale."""
+        return 10.0
+
+
+class RotateSecrets:
+    """Rotate what was in reach, restart who uses it, and watch the restart."""
+
+    name = "rotate"
+    condition = ROTATED
+
+    async def _facts(self, case: Case) -> Secrets:
+        records = case.status.pods.values()
+        begun = {ChangeState.INTENDED, ChangeState.DONE}
+        changes = step(case.status, self.name).changes.values()
+        deleted = {c.object.rpartition("/")[2] for c in changes if c.verb == Verb.DELETE and c.state in begun}
+        return await exposure.secrets(
+            case.tools.api, case.id, await held(case), await rights(case), records, frozenset(deleted)
+        )
+
+    async def plan(self, case: Case) -> tuple[Change, ...]:
+        """Generate, delete, restart; name the rest."""
+        return tuple(rotate.plan(await self._facts(case)))
+
+    async def confirm(self, case: Case) -> Verdict | None:
+        """True only when nothing in reach was left out and every restarted workload is back."""
+        changes = step(case.status, "rotate").changes.values()
+        restarted = [c.object for c in changes if c.state is ChangeState.DONE and not c.object.startswith("Secret ")]
+        for ref in map(Ref.parse, restarted):
+            live = await survey.find(case.tools.api, ref)
+            if live and not replace.rolled_out({"kind": ref.kind, **live}):
+                return None
+        return rotate.judge(changes)
+
+    def patience(self, case: Case) -> float:
+        """How long consumers may take."""
+        return case.options("rotate", Rotate).timeout_seconds
+
+
+class ReplaceWorkload:
+    """Bring the workload back and verify that it is the cure that runs."""
+
+    name = "replace"
+    condition = RECOVERED
+
+    async def _facts(self, case: Case) -> tuple[Workload, ...]:
+        owners = {uid: (record.owner, record.owner_uid) for uid, record in case.status.pods.items()}
+        return await survey.workloads(case.tools.api, case.id, await held(case), owners)
+
+    async def plan(self, case: Case) -> tuple[Change, ...]:
+        """Roll out the known-good image, where one is named."""
+        images = case.options("replace", Replace).images
+        return tuple(change for facts in await self._facts(case) for change in replace.plan(facts, images))
+
+    async def confirm(self, case: Case) -> Verdict | None:
+        """Ready, the wanted image by digest where one was named, and no pod of it under quarantine."""
+        images = case.options("replace", Replace).images
+        verdicts = [
+            replace.judge(facts, images, back=facts.controller is not None and replace.rolled_out(facts.controller))
+            for facts in await self._facts(case)
+        ]
+        said = [verdict for verdict in verdicts if verdict is not None]
+        bad = next((verdict for verdict in said if not verdict.holds), None)
+        if bad or len(said) < len(verdicts):
+            return bad
+        return Verdict(RECOVERED, "True", "Ready", "; ".join(verdict.message for verdict in said))
+
+    def patience(self, case: Case) -> float:
+        """How long the workload may take."""
+        return case.options("replace", Replace).timeout_seconds
+
+
+STAGES: Iterable[Stage] = (Revoke(), RotateSecrets(), ReplaceWorkload())

@@ -1,0 +1,28 @@
+"""Facts about a whole incident: its accounts, their rights, and its pods that are still there."""
+
+from firebreak.engine.case import Case
+from firebreak.kube import survey
+from firebreak.model.facts import Account, Rights
+from firebreak.model.pod import Pod
+from firebreak.model.record import step
+
+
+def accounts(case: Case) -> list[Account]:
+    """Return the accounts that the incident's pods run as, and the one it names."""
+    return [Account(case.id.namespace, name) for name in case.current.accounts]
+
+
+async def rights(case: Case) -> list[Rights]:
+    """Read the rights of all accounts, with the bindings that were shrunk by this incident."""
+    revoked = [change.object for change in step(case.status, "revoke").changes.values()]
+    uids = list(case.status.pods)
+    return [await survey.rights(case.tools.api, case.id, account, uids, revoked) for account in accounts(case)]
+
+
+async def held(case: Case) -> tuple[Pod, ...]:
+    """Read the incident's pods that are still there; in mode Plan, take them as they would be."""
+    if case.planned is not None:
+        return case.planned
+    target = case.incident.spec.target
+    pods = await survey.target_pods(case.tools.api, case.id, target) if target else ()
+    return tuple(pod for pod in pods if pod.uid in case.status.pods)
