@@ -36,5 +36,5 @@ class Settings(BaseSettings):
     follower_seconds: float = Field(default=0.25, ge=0, description="Seconds a follower leaves the leader to contain.")
     lease_seconds: int = Field(default=15, ge=3, le=300, description="Seconds after which a silent leader is replaced.")
     probe: bool = Field(default=True, description="Whether to prove enforcement at start when no fresh proof is there.")
-    proof_hours: float = Field(default=168.0, gt=0, description="Hours after which a proof of enforcement is stale.")
+    proof_hours: float = Field(default=24.0, gt=0, description="Hours after which enforcement has to be proven anew.")
     log_format: str = Field(default="json", pattern="^(json|console)$", description="json, or console for people.")
