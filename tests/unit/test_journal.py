@@ -2,12 +2,13 @@
 
 import pytest
 
-from fake_api import FakeApi
+from fake_api import Answer, FakeApi, Fault
 from firebreak.api.incident import StepState
 from firebreak.api.playbook import STANDARD
 from firebreak.engine.journal import Edit, Journal, SupersededError
 from firebreak.engine.notices import Notices
 from firebreak.kube.client import Api
+from firebreak.kube.errors import Invalid
 from firebreak.model.incident import read
 from firebreak.model.record import with_step
 from firebreak.model.verdict import CONTAINED, Verdict, record
@@ -73,3 +74,20 @@ async def test_an_event_is_posted_when_a_condition_turns_and_not_again(fake: Fak
             await book.write(lambda s, v=verdict: record(s, v, now=book.now(), generation=1))
     events = [(e["reason"], e["type"], e["involvedObject"]["uid"]) for e in fake.list("Event")]
     assert events == [("Contained", "Normal", UID)]
+
+
+async def test_a_crd_that_is_older_than_firebreak_is_named_in_the_status_once(fake: FakeApi) -> None:
+    fake.put(incident())
+    refused = Answer(422, message='strict decoding error: unknown field "status.steps"')
+    fake.faults.add(Fault(when=lambda call: "steps" in ((call.body or {}).get("status") or {}), how=refused))
+    async with connect(fake) as api:
+        book = journal(fake, api)
+        for _ in range(2):
+            with pytest.raises(Invalid):
+                await book.write(running("revoke"))
+    status = fake.get("Incident", "shop", "shell")["status"]
+    (said,) = status["conditions"]
+    assert (said["type"], said["status"], said["reason"]) == ("Stalled", "True", "OutdatedCRD")
+    assert "kubectl apply --server-side -k crds" in status["message"]
+    writes = [call for call in fake.writes if call.resource == "incidents/status"]
+    assert ["steps" in call.body["status"] for call in writes] == [True, False, True]

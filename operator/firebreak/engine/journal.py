@@ -12,7 +12,7 @@ from firebreak.api.incident import IncidentStatus, Phase
 from firebreak.api.playbook import PlaybookSpec
 from firebreak.engine.notices import Notices
 from firebreak.kube.client import Api
-from firebreak.kube.errors import Conflict
+from firebreak.kube.errors import Conflict, Invalid
 from firebreak.model.incident import Incident, read, read_status, reference
 from firebreak.model.plan import steps_of
 from firebreak.model.record import difference, dump, stamp
@@ -95,6 +95,10 @@ class Journal:
             except Conflict:
                 if await self._reread(after):
                     return
+            except Invalid as error:
+                if "unknown field" in error.message:
+                    await self._say_outdated(error)
+                raise
             else:
                 self._version, self._written = answer["metadata"]["resourceVersion"], after
                 return
@@ -112,6 +116,25 @@ class Journal:
             generation=incident.generation,
         )
         return dump(self.status)
+
+    async def _say_outdated(self, error: Invalid) -> None:
+        """The CRD does not know what this Firebreak writes: say so in what every version knows. The cut goes on."""
+        words = (
+            "this cluster's CRDs are older than the Firebreak that runs, which can put nothing on record: "
+            f"kubectl apply --server-side -k crds, of the version that runs ({error.message})"
+        )
+        verdict = Verdict(STALLED, "True", "OutdatedCRD", words)
+        told = record(
+            IncidentStatus.model_validate(self._written),
+            verdict,
+            now=self.now(),
+            generation=self.incident.generation,
+        )
+        after = dump(told.model_copy(update={"phase": Phase.STALLED, "message": words}))
+        if patch := difference(self._written, after):
+            body = {"metadata": {"resourceVersion": self._version}, "status": patch}
+            answer = await self._api.patch(self.incident.ref, body, subresource="status")
+            self._version, self._written = answer["metadata"]["resourceVersion"], after
 
     async def _reread(self, after: Json) -> bool:
         """Look who wrote: people may at any time, another leader means that we stop. True: it was we, unanswered."""
