@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-from firebreak.evidence.artifact import ArtifactRequest, Origin
+from firebreak.evidence.artifact import Artifact, ArtifactRequest, Origin
 from firebreak.evidence.bundle import Bundle
 from firebreak.evidence.custody import Collector
-from firebreak.evidence.keys import key
+from firebreak.evidence.errors import NotFound
+from firebreak.evidence.keys import Key, key
 from firebreak.evidence.layout import IncidentIdentity
 from firebreak.evidence.source import COMPLETE
 from firebreak.evidence.store import EvidenceStore
-from firebreak.model.outcome import Outcome
+from firebreak.model.outcome import Completeness, Outcome
 
 INCIDENT = IncidentIdentity(namespace="shop", name="web-shell", uid="8f14e45f-ceea-467f-a9c1-1f0d8a4b2c3d")
 PREFIX = "incidents/shop/web-shell-8f14e45f-ceea-467f-a9c1-1f0d8a4b2c3d"
@@ -37,6 +38,19 @@ class Clock:
 
 def bundle_in(store: EvidenceStore, incident: IncidentIdentity = INCIDENT) -> Bundle:
     return Bundle.open(store, incident, clock=Clock())
+
+
+async def missing(bundle: Bundle, request: ArtifactRequest, reason: str, message: str = "") -> Artifact:
+    """What the product does where nothing is to be had: it saves a source that gives nothing and says why."""
+    return await bundle.save(request, Pieces(outcome=Outcome(Completeness.MISSING, reason, message)))
+
+
+async def exists(store: EvidenceStore, key: Key) -> bool:
+    try:
+        await store.head(key)
+    except NotFound:
+        return False
+    return True
 
 
 def a_request(*names: str) -> ArtifactRequest:

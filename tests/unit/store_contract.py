@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from evidence_samples import COLLECTOR, Pieces, a_request, bundle_in
+from evidence_samples import COLLECTOR, Pieces, a_request, bundle_in, exists, missing
 from firebreak.evidence import custody
 from firebreak.evidence.errors import AlreadyExists, CorruptEvidence, NotFound
 from firebreak.evidence.keys import Key, key
@@ -56,7 +56,7 @@ async def a_stream_that_raises_leaves_no_object(store: EvidenceStore) -> None:
     broken = Pieces(*[b"x" * MIB] * 12, breaks=RuntimeError("the pod is gone"))
     with pytest.raises(RuntimeError, match="the pod is gone"):
         await store.put_stream(Key("broken/one"), aiter(broken))
-    assert not await store.exists(Key("broken/one"))
+    assert not await exists(store, Key("broken/one"))
 
 
 async def a_cancelled_stream_leaves_no_object(store: EvidenceStore) -> None:
@@ -67,7 +67,7 @@ async def a_cancelled_stream_leaves_no_object(store: EvidenceStore) -> None:
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert source.closed
-    assert not await store.exists(Key("cancelled/one"))
+    assert not await exists(store, Key("cancelled/one"))
 
 
 async def a_list_ends_at_the_segment(store: EvidenceStore) -> None:
@@ -85,7 +85,7 @@ async def what_is_not_there_is_named(store: EvidenceStore) -> None:
         await store.head(Key("absent/one"))
     with pytest.raises(NotFound, match="cannot read 'absent/one'"):
         await anext(aiter(store.stream(Key("absent/one"))))
-    assert not await store.exists(Key("absent/one"))
+    assert not await exists(store, Key("absent/one"))
 
 
 async def a_document_that_is_too_large_is_not_taken_into_memory(store: EvidenceStore) -> None:
@@ -111,8 +111,8 @@ async def a_bundle_is_sealed_once_and_verifies(store: EvidenceStore) -> None:
     bundle = bundle_in(store, incident)
     await custody.record(bundle, COLLECTOR, "began to capture")
     await bundle.save(a_request("pods", "web-1", "fs.tar"), Pieces(*[b"y" * MIB] * 10))
-    await bundle.save_bytes(a_request("pods", "web-1", "pod.yaml"), b"kind: Pod\n")
-    await bundle.missing(a_request("pods", "web-1", "previous.log"), "NoPreviousContainer", "never restarted")
+    await bundle.save(a_request("pods", "web-1", "pod.yaml"), Pieces(b"kind: Pod\n"))
+    await missing(bundle, a_request("pods", "web-1", "previous.log"), "NoPreviousContainer", "never restarted")
     first = await seal(bundle, COLLECTOR)
     again = await seal(bundle_in(store, incident), COLLECTOR)
     assert (first.digest, first.artifacts, first.bytes) == (again.digest, 3, 10 * MIB + 10)
@@ -127,8 +127,8 @@ async def two_processes_that_save_one_artifact_agree(store: EvidenceStore) -> No
     incident = IncidentIdentity(namespace="shop", name="raced", uid="1")
     one, two = bundle_in(store, incident), bundle_in(store, incident)
     saved = await asyncio.gather(
-        one.save_bytes(a_request("pods", "web-1", "pod.yaml"), b"as one saw it"),
-        two.save_bytes(a_request("pods", "web-1", "pod.yaml"), b"as two saw it"),
+        one.save(a_request("pods", "web-1", "pod.yaml"), Pieces(b"as one saw it")),
+        two.save(a_request("pods", "web-1", "pod.yaml"), Pieces(b"as two saw it")),
     )
     assert saved[0] == saved[1]
     assert await one.receipts() == {"pods/web-1/pod.yaml": saved[0]}
@@ -137,7 +137,7 @@ async def two_processes_that_save_one_artifact_agree(store: EvidenceStore) -> No
 async def two_processes_that_seal_agree(store: EvidenceStore) -> None:
     incident = IncidentIdentity(namespace="shop", name="sealed-twice", uid="1")
     one, two = bundle_in(store, incident), bundle_in(store, incident)
-    await one.save_bytes(a_request(), b"line\n")
+    await one.save(a_request(), Pieces(b"line\n"))
     seals = await asyncio.gather(seal(one, COLLECTOR), seal(two, COLLECTOR))
     assert seals[0] == seals[1]
     assert seals[0].manifests == 1

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from evidence_samples import INCIDENT, NOON, PREFIX, Pieces, a_request, bundle_in
+from evidence_samples import INCIDENT, NOON, PREFIX, Pieces, a_request, bundle_in, exists, missing
 from faulty_store import faulty_store
 from firebreak.evidence.artifact import ArtifactRequest, Origin
 from firebreak.evidence.errors import CorruptEvidence, StoreRefused, StoreUnavailable
@@ -26,7 +26,7 @@ async def test_a_saved_artifact_says_what_where_and_when() -> None:
     assert artifact.object_key is not None
     assert artifact.object_key.startswith("objects/pods/web-1/logs/app.current.log.20260301T120000000000Z-")
     assert await bundle.store.read(Key(f"{PREFIX}/{artifact.object_key}")) == b"hello"
-    assert await bundle.store.exists(Key(f"{PREFIX}/receipts/pods/web-1/logs/app.current.log.json"))
+    assert await exists(bundle.store, Key(f"{PREFIX}/receipts/pods/web-1/logs/app.current.log.json"))
 
 
 async def test_a_bundle_has_an_address_to_show() -> None:
@@ -37,8 +37,8 @@ async def test_a_bundle_has_an_address_to_show() -> None:
 async def test_a_restart_finds_what_was_saved() -> None:
     store = EvidenceStore.open("memory://")
     before = bundle_in(store)
-    saved = await before.save_bytes(a_request("pods", "web-1", "pod.yaml"), b"kind: Pod\n")
-    missed = await before.missing(a_request("pods", "web-1", "fs.tar"), "NoTar", "the image has no tar")
+    saved = await before.save(a_request("pods", "web-1", "pod.yaml"), Pieces(b"kind: Pod\n"))
+    missed = await missing(before, a_request("pods", "web-1", "fs.tar"), "NoTar", "the image has no tar")
     assert await bundle_in(store).receipts() == {"pods/web-1/pod.yaml": saved, "pods/web-1/fs.tar": missed}
     other = INCIDENT.model_copy(update={"uid": "another"})
     assert await bundle_in(store, other).receipts() == {}
@@ -163,7 +163,7 @@ async def test_who_comes_second_gets_the_first_ones_record() -> None:
     bundle = bundle_in(EvidenceStore.open("memory://"))
     first = await bundle.save(a_request(), Pieces(b"hello"))
     assert await bundle.save(a_request(), Pieces(b"another")) == first
-    assert await bundle.missing(a_request(), "PodGone", "deleted") == first
+    assert await missing(bundle, a_request(), "PodGone", "deleted") == first
 
 
 async def test_cancelling_a_save_closes_the_source_and_leaves_nothing() -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from evidence_samples import COLLECTOR, INCIDENT, NOON, PREFIX, Pieces, a_request, bundle_in
+from evidence_samples import COLLECTOR, INCIDENT, NOON, PREFIX, Pieces, a_request, bundle_in, missing
 from faulty_store import FaultyBackend, faulty_store
 from firebreak.evidence import custody
 from firebreak.evidence.backend import ObjectInfo, ObstoreBackend
@@ -24,7 +24,7 @@ async def test_a_seal_lists_everything() -> None:
     bundle = bundle_in(EvidenceStore.open("memory://"))
     began = await custody.record(bundle, COLLECTOR, "began to capture")
     log = await bundle.save(a_request("b.log"), Pieces(b"hello"))
-    gone = await bundle.missing(a_request("a.tar"), "PodGone", "deleted under way")
+    gone = await missing(bundle, a_request("a.tar"), "PodGone", "deleted under way")
     sealed = await seal(bundle, COLLECTOR, notes=["known secret mounts were left out"])
     manifest = json.loads(stored := await bundle.store.read(MANIFEST))
     assert sealed.digest == digest(stored)
@@ -83,7 +83,7 @@ async def test_late_evidence_makes_a_further_manifest_that_names_the_first() -> 
     bundle = bundle_in(EvidenceStore.open("memory://"))
     await bundle.save(a_request("b.log"), Pieces(b"hello"))
     first = await seal(bundle, COLLECTOR)
-    late = await bundle.missing(a_request("late.log"), "PodGone", "")
+    late = await missing(bundle, a_request("late.log"), "PodGone", "")
     second = await seal(bundle, COLLECTOR)
     manifest = json.loads(await bundle.store.read(Key(f"{PREFIX}/manifest-0002.json")))
     assert manifest["previous"] == first.digest

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evidence_samples import Pieces
+from evidence_samples import Pieces, exists
 from faulty_store import faulty_store
 from firebreak.evidence.backend import ObstoreBackend
 from firebreak.evidence.errors import AlreadyExists, StoreRefused, StoreUnavailable
@@ -80,7 +80,7 @@ async def test_a_short_stream_is_tried_again_and_a_long_one_is_not() -> None:
     with pytest.raises(StoreUnavailable):
         await store.put_stream(Key("two"), aiter(Pieces(*[b"x" * MIB] * 9)))
     assert backend.calls["upload"] == 1
-    assert not await store.exists(Key("two"))
+    assert not await exists(store, Key("two"))
 
 
 @settings(max_examples=25, deadline=None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evidence_samples import COLLECTOR, INCIDENT, PREFIX, Pieces, a_request, bundle_in
+from evidence_samples import COLLECTOR, INCIDENT, PREFIX, Pieces, a_request, bundle_in, missing
 from faulty_store import faulty_store
 from firebreak.evidence import custody
 from firebreak.evidence.bundle import Bundle
@@ -27,7 +27,7 @@ class Files:
         await custody.record(self.bundle, COLLECTOR, "began to capture")
         await custody.record(self.bundle, COLLECTOR, "captured")
         await self.bundle.save(a_request("app.log"), Pieces(b"hello"))
-        await self.bundle.missing(a_request("fs.tar"), "PodGone", "")
+        await missing(self.bundle, a_request("fs.tar"), "PodGone", "")
         return await seal(self.bundle, COLLECTOR)
 
     async def verify(self, expected_digest: str | None = None) -> Verification:

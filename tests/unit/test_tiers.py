@@ -137,13 +137,9 @@ async def test_what_is_missing_is_named_in_words_in_the_order_of_the_tier(fake: 
     ]
 
 
-async def test_rights_in_firebreaks_own_namespace_are_asked_apart(fake: FakeApi, api: Api) -> None:
+async def test_rights_in_firebreaks_own_namespace_are_not_asked_for_an_incident(fake: FakeApi, api: Api) -> None:
     fake.authorize("SelfSubjectAccessReview", refuse(("patch", "configmaps"), ("create", "pods")))
     assert await Tiers(api).missing(CONTAIN, "shop") == []
-    assert await Tiers(api).missing_at_home(CONTAIN, "firebreak") == [
-        "patch configmaps firebreak-enforcement in firebreak",
-        "create pods in firebreak",
-    ]
 
 
 async def test_an_answer_is_asked_for_again_after_ten_seconds(fake: FakeApi, api: Api) -> None:

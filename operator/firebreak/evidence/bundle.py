@@ -17,7 +17,7 @@ from firebreak.evidence.concurrency import for_each
 from firebreak.evidence.errors import AlreadyExists, CorruptEvidence
 from firebreak.evidence.keys import Key
 from firebreak.evidence.layout import RECEIPTS, IncidentIdentity, Layout, object_key, receipt_key
-from firebreak.evidence.source import COMPLETE, BytesSource, Source, clip
+from firebreak.evidence.source import Source, clip
 from firebreak.evidence.store import EvidenceStore, Stored
 from firebreak.model.outcome import Completeness, Outcome
 
@@ -81,14 +81,6 @@ class Bundle:
                 return await self._record(request, started, capture.outcome, None)
             stored = await self.store.put_stream(self.layout.full(key), _after(first, chunks))
         return await self._record(request, started, capture.outcome, stored)
-
-    async def save_bytes(self, request: ArtifactRequest, data: bytes, outcome: Outcome = COMPLETE) -> Artifact:
-        """Save a small document that is in memory already."""
-        return await self.save(request, BytesSource(data, outcome))
-
-    async def missing(self, request: ArtifactRequest, reason: str, message: str) -> Artifact:
-        """Record that something wanted could not be had: silence is never evidence."""
-        return await self._record(request, self.clock(), Outcome(Completeness.MISSING, reason, message), None)
 
     async def _record(
         self,

@@ -12,7 +12,7 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
 from firebreak.evidence.backend import PART_BYTES, Backend, ObjectInfo, ObstoreBackend
-from firebreak.evidence.errors import AlreadyExists, NotFound, StoreUnavailable
+from firebreak.evidence.errors import AlreadyExists, StoreUnavailable
 from firebreak.evidence.keys import Key
 from firebreak.evidence.location import connect
 from firebreak.evidence.upload import upload
@@ -128,16 +128,8 @@ class EvidenceStore:
         return self._backend.stream(key, version)
 
     async def head(self, key: Key) -> ObjectInfo:
-        """Size and current version of an object; NotFound."""
+        """Size and current version of an object; NotFound, also for a missing bucket (S3 answers 404 to both)."""
         return await self._patiently(lambda: self._backend.head(key))
-
-    async def exists(self, key: Key) -> bool:
-        """Whether there is an object. A missing bucket looks the same as a missing object (S3 answers 404 to both)."""
-        try:
-            await self.head(key)
-        except NotFound:
-            return False
-        return True
 
     async def list(self, prefix: Key | str) -> tuple[ObjectInfo, ...]:
         """Every object below a prefix, whose end is a segment's end, in the order of keys."""

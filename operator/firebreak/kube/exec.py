@@ -31,7 +31,7 @@ from firebreak.kube.source import (
 )
 
 PROTOCOLS = ("v4.channel.k8s.io", "v5.channel.k8s.io")
-STDOUT, STDERR, STATUS, CLOSE = 1, 2, 3, 255
+STDERR, STATUS, CLOSE = 2, 3, 255
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of one message. Kubernetes sends at most 32 KiB."""
 MAX_STATUS = 64 * 1024

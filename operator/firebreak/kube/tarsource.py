@@ -35,7 +35,7 @@ class TarSource(Source):
 
     Members under `excludes` (known secret mounts) never pass. Complete only when the archive's end was seen, the
     stream was closed cleanly, tar ended with success, and nothing the container chose by a link was left out.
-    Afterwards `preamble` tells what was found where, and `verdict` counts members.
+    Afterwards `preamble` tells what was found where, and `verdict` what the archive was worth.
     """
 
     def __init__(

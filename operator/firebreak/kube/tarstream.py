@@ -33,14 +33,12 @@ MAX_HELD = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an archive was worth. `reason` is ReadToEnd only when it was proven whole; bytes are as read and kept."""
+    """What an archive was worth. `reason` is ReadToEnd only when it was proven whole; bytes are as read."""
 
     reason: Reason
     message: str
-    members: int
     dropped: int
     bytes_read: int
-    bytes_kept: int
 
     @property
     def whole(self) -> bool:
@@ -76,7 +74,7 @@ class TarFilter:
         self._remaining = 0
         self._passing = True
         self._damage: tuple[Reason, str] | None = None
-        self._members = self._dropped = self._read = self._kept = 0
+        self._members = self._dropped = self._read = 0
 
     @property
     def broken(self) -> bool:
@@ -97,16 +95,13 @@ class TarFilter:
             self._remaining -= len(data)
             if not self._remaining:
                 self._state = _State.HEADER
-            kept = data if self._passing else b""
-        else:
-            kept = self._walk(data)
-        self._kept += len(kept)
-        return kept
+            return data if self._passing else b""
+        return self._walk(data)
 
     def finish(self) -> Verdict:
         """Judge what was fed."""
         reason, message = self._damage or self._judge()
-        return Verdict(reason, message, self._members, self._dropped, self._read, self._kept)
+        return Verdict(reason, message, self._dropped, self._read)
 
     def _judge(self) -> tuple[Reason, str]:
         if self._state is _State.END and not self._block:

@@ -27,15 +27,8 @@ class Tiers:
 
         Raises `Unavailable` when the API server does not answer.
         """
-        return await self._missing(tier, tier.everywhere, namespace)
-
-    async def missing_at_home(self, tier: Tier, own: str) -> list[str]:
-        """Return, in words, the rights of the tier that are missing in Firebreak's own namespace."""
-        return await self._missing(tier, tier.own, own)
-
-    async def _missing(self, tier: Tier, rights: tuple[Right, ...], namespace: str) -> list[str]:
         self._forget_old()
-        asked = [(right, verb) for right in rights for verb in right.verbs]
+        asked = [(right, verb) for right in tier.everywhere for verb in right.verbs]
         try:
             allowed = await asyncio.gather(*(self._allowed(right, verb, namespace) for right, verb in asked))
         except Forbidden as error:
