@@ -5,12 +5,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
+from firebreak.api import bounds
+
 Json = dict[str, Any]
 
 # Kubernetes' own limits for names: RFC 1123 subdomain.
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=bounds.OBJECT_NAME, pattern=SUBDOMAIN)]
 
 
 class Written(BaseModel):
@@ -49,6 +51,6 @@ class Condition(Reported):
     type: str = Field(description="What is observed, e.g. `Contained`.", max_length=64)
     status: ConditionStatus = Field(description="`True` only when verified, `Unknown` when it cannot be known.")
     reason: str = Field(description="One CamelCase word for machines.", max_length=64)
-    message: str = Field(default="", description="One sentence for people.", max_length=4096)
+    message: str = Field(default="", description="One sentence for people.", max_length=bounds.MESSAGE)
     last_transition_time: str = Field(description="When the status last changed, RFC 3339, UTC.")
     observed_generation: int = Field(default=0, description="The generation of the spec that this speaks of.")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from firebreak.api import bounds
 from firebreak.api.base import EXACTLY_ONE, Condition, Json, ObjectName, Reported, Written
 from firebreak.api.playbook import PlaybookSpec
 
@@ -150,7 +151,7 @@ class IncidentSpec(Written):
     pod_uid: str | None = Field(
         default=None,
         alias="podUID",
-        max_length=64,
+        max_length=bounds.UID,
         description="With `target.pod`: the uid that the pod must have, so that a namesake is left alone.",
     )
     mode: Mode = Field(
@@ -219,13 +220,15 @@ class ChangeState(StrEnum):
 class ChangeReport(Reported):
     """One Change, as planned and as it went."""
 
-    object: str = Field(description="Kind, namespace and name.", max_length=600)
+    object: str = Field(description="Kind, namespace and name.", max_length=bounds.CHANGE_OBJECT)
     verb: str = Field(description="`create`, `patch` or `delete`.", max_length=16)
-    why: str = Field(description="The reason, in words.", max_length=1024)
-    undo: str = Field(default="", description="How a person undoes it.", max_length=1024)
-    risk: str = Field(default="", description="The computed risk, in words.", max_length=1024)
+    why: str = Field(description="The reason, in words.", max_length=bounds.CHANGE_WORDS)
+    undo: str = Field(default="", description="How a person undoes it.", max_length=bounds.CHANGE_WORDS)
+    risk: str = Field(default="", description="The computed risk, in words.", max_length=bounds.CHANGE_WORDS)
     state: ChangeState = Field(description="Where it stands.")
-    message: str = Field(default="", description="What happened, when it is not as planned.", max_length=1024)
+    message: str = Field(
+        default="", description="What happened, when it is not as planned.", max_length=bounds.CHANGE_WORDS
+    )
     before: Json | None = Field(
         default=None,
         description="What is overwritten, recorded first.",
@@ -243,11 +246,11 @@ class StepReport(Reported):
     pods: int = Field(
         default=0, description="How many pods were on record when it ended; it runs again for later ones."
     )
-    message: str = Field(default="", description="One sentence for people.", max_length=4096)
+    message: str = Field(default="", description="One sentence for people.", max_length=bounds.MESSAGE)
     changes: dict[str, ChangeReport] = Field(
         default={},
-        description="The Changes by id; at most 200 are kept here.",
-        json_schema_extra={"maxProperties": 200},
+        description=f"The Changes by id; at most {bounds.CHANGES} are kept here.",
+        json_schema_extra={"maxProperties": bounds.CHANGES},
     )
     counts: dict[str, int] = Field(default={}, description="How many Changes are in which state.")
 
@@ -259,21 +262,24 @@ MORE_SECRETS = "*"
 class PodRecord(Reported):
     """A pod of the incident, pinned at first sight."""
 
-    name: str = Field(description="The pod's name.", max_length=253)
-    node: str = Field(default="", description="The node it runs on.", max_length=253)
-    owner: str = Field(default="", description="Its controller, kind and name.", max_length=320)
+    name: str = Field(description="The pod's name.", max_length=bounds.OBJECT_NAME)
+    node: str = Field(default="", description="The node it runs on.", max_length=bounds.OBJECT_NAME)
+    owner: str = Field(default="", description="Its controller, kind and name.", max_length=bounds.OWNER)
     owner_uid: str = Field(
-        default="", alias="ownerUID", max_length=64, description="Its controller's uid: a name alone may be forged."
+        default="",
+        alias="ownerUID",
+        max_length=bounds.UID,
+        description="Its controller's uid: a name alone may be forged.",
     )
-    account: str = Field(default="", description="The service account it runs as.", max_length=253)
+    account: str = Field(default="", description="The service account it runs as.", max_length=bounds.OBJECT_NAME)
     containers: dict[str, str] = Field(
         default={},
         description="Container ids at first sight, by container name; a change means lost evidence.",
     )
-    secrets: dict[str, Annotated[str, Field(max_length=512)]] = Field(
+    secrets: dict[str, Annotated[str, Field(max_length=bounds.WAYS)]] = Field(
         default={},
         description="Secrets that its spec names, those of earlier pods left out, and the ways to them; no values.",
-        json_schema_extra={"maxProperties": 201},
+        json_schema_extra={"maxProperties": bounds.SECRETS + 1},
     )
     sealed: bool = Field(default=False, description="Whether its evidence is in a seal that was read back.")
     gone: bool = Field(default=False, description="Whether the pod has left the API since.")
@@ -286,14 +292,16 @@ class EvidenceReport(Reported):
     artifacts: int = Field(default=0, description="How many artifacts were sought.")
     complete: int = Field(default=0, description="How many of them are complete.")
     bytes: int = Field(default=0, description="Bytes stored.")
-    gaps: list[str] = Field(default=[], max_length=50, description="What is partial or missing, and why; the first 50.")
+    gaps: list[str] = Field(
+        default=[], max_length=bounds.GAPS, description=f"What is partial or missing, and why; the first {bounds.GAPS}."
+    )
     seal: str = Field(default="", description="SHA-256 of the manifest that was written once and read back.")
 
 
 class PlaybookSnapshot(Reported):
     """The playbook as it was when the incident started; later edits do not change a running response."""
 
-    name: str = Field(description="The Playbook's name.", max_length=253)
+    name: str = Field(description="The Playbook's name.", max_length=bounds.OBJECT_NAME)
     digest: str = Field(description="SHA-256 of its spec.", max_length=80)
     spec: PlaybookSpec = Field(description="Its spec.")
 
@@ -312,9 +320,11 @@ class IncidentStatus(Reported):
     """What Firebreak did, could not do and waits for. Written by the leader only."""
 
     phase: Phase = Field(default=Phase.PENDING, description="One word for people.")
-    message: str = Field(default="", description="The sentence to read first.", max_length=4096)
-    target: str = Field(default="", description="The target in short, for the table.", max_length=320)
-    waiting_for: str = Field(default="", description="What is waited for, in short, for the table.", max_length=320)
+    message: str = Field(default="", description="The sentence to read first.", max_length=bounds.MESSAGE)
+    target: str = Field(default="", description="The target in short, for the table.", max_length=bounds.CELL)
+    waiting_for: str = Field(
+        default="", description="What is waited for, in short, for the table.", max_length=bounds.CELL
+    )
     observed_generation: int = Field(default=0, description="The generation of the spec that this speaks of.")
     conditions: list[Condition] = Field(
         default=[],
@@ -325,12 +335,12 @@ class IncidentStatus(Reported):
     playbook: PlaybookSnapshot | None = Field(default=None, description="The playbook as it was at the start.")
     held: list[str] = Field(
         default=[],
-        max_length=500,
+        max_length=bounds.PODS,
         description="Names of the pods under quarantine.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     pods: dict[str, PodRecord] = Field(
-        default={}, description="The pods of the incident, by uid.", json_schema_extra={"maxProperties": 500}
+        default={}, description="The pods of the incident, by uid.", json_schema_extra={"maxProperties": bounds.PODS}
     )
     steps: dict[str, StepReport] = Field(
         default={}, description="The steps, by name.", json_schema_extra={"maxProperties": 16}

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from firebreak.api import bounds
 from firebreak.api.base import SUBDOMAIN, Json
 from firebreak.api.incident import ChangeState
 from firebreak.cli.cluster import Cluster
@@ -23,7 +24,6 @@ from firebreak.model.record import step
 from firebreak.steps import release
 
 MOST_TRIES = 5  # each after somebody changed the same object at the same moment
-LONGEST_NAME = 253  # characters of an object's name
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # as the API server makes them
 OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 NOT_HELD = "attempting to grant"  # the words of the API server's escalation check
@@ -161,7 +161,7 @@ def quarantined_for(policy: Json) -> IncidentRef | None:
     metadata = policy["metadata"]
     name = (metadata.get("annotations") or {}).get(INCIDENT, "")
     uid = UID.search(metadata["name"])
-    if not uid or len(name) > LONGEST_NAME or not re.fullmatch(SUBDOMAIN, name):
+    if not uid or len(name) > bounds.OBJECT_NAME or not re.fullmatch(SUBDOMAIN, name):
         return None
     incident = IncidentRef(metadata["namespace"], name, uid[0])
     return incident if incident.policy == metadata["name"] else None

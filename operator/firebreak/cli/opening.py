@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from datetime import datetime
 
-from firebreak.api import API_VERSION
+from firebreak.api import API_VERSION, bounds
 from firebreak.api.base import Json
 from firebreak.api.incident import Mode
 from firebreak.cli.cluster import Cluster
@@ -15,8 +15,6 @@ from firebreak.kube import survey
 from firebreak.kube.errors import Forbidden
 from firebreak.model.change import Ref
 from firebreak.model.incident import Incident, read
-
-LONGEST_NAME = 253
 
 
 def parse_target(text: str, namespace: Callable[[], str]) -> Ref:
@@ -43,7 +41,7 @@ def target_spec(target: Ref) -> Json:
 def default_name(target: Ref, now: datetime, prefix: str = "") -> str:
     """Return a name that says what it is about and when, e.g. `web-x2x9k-141502`."""
     time = f"{now:%H%M%S}"
-    return f"{prefix}{target.name}"[: LONGEST_NAME - len(time) - 1].rstrip("-.") + f"-{time}"
+    return f"{prefix}{target.name}"[: bounds.OBJECT_NAME - len(time) - 1].rstrip("-.") + f"-{time}"
 
 
 def manifest(name: str, target: Ref, **fields: str | None) -> Json:

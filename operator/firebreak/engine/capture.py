@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from firebreak import __version__
+from firebreak.api import bounds
 from firebreak.api.incident import EvidenceReport, IncidentStatus, StepState
 from firebreak.api.playbook import Capture
 from firebreak.engine.case import Case
@@ -36,7 +37,6 @@ from firebreak.steps.capture import Source as Kind
 log = structlog.get_logger()
 
 NAME = "capture"
-MOST_GAPS = 50  # named in the status; the manifest has all
 AT_ONCE = 4  # artifacts of one incident read at the same time
 STORE_AGAIN, BLOCKED_AGAIN, TARGET_AGAIN, STARTED_SOON = 5.0, 30.0, 5.0, 1.0  # seconds
 STARTS_WITHIN = timedelta(seconds=60)  # of its creation; after that the gaps are put on record
@@ -179,13 +179,13 @@ async def _seal(case: Case, bundle: Bundle, uids: AbstractSet[str]) -> None:
     collector = _collector(case)
     sealed = await seal(bundle, collector)
     await custody.record(bundle, collector, f"sealed the evidence of incident {case.id}: SHA-256 {sealed.digest}")
-    gaps = [f"{gap.name}: {gap.completeness}/{gap.reason}: {gap.message}"[:512] for gap in sealed.gaps]
+    gaps = [f"{gap.name}: {gap.completeness}/{gap.reason}: {gap.message}"[: bounds.GAP] for gap in sealed.gaps]
     report = EvidenceReport(
         url=bundle.url,
         artifacts=sealed.artifacts,
         complete=sealed.artifacts - len(gaps),
         bytes=sealed.bytes,
-        gaps=gaps[:MOST_GAPS],
+        gaps=gaps[: bounds.GAPS],
         seal=sealed.digest,
     )
     verdict = judge(report, len(gaps), local=bundle.store.local)

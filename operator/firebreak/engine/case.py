@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from firebreak.api import bounds
 from firebreak.api.incident import MORE_SECRETS, IncidentStatus, PodRecord, StepState
 from firebreak.api.playbook import PlaybookSpec, StepOptions
 from firebreak.engine.journal import Journal
@@ -23,10 +24,6 @@ from firebreak.model.record import with_step
 from firebreak.model.verdict import Verdict, record
 from firebreak.settings import Settings
 from firebreak.steps.reach import secrets_of
-
-MOST_PODS = 500  # in one incident's record, as its schema says; further ones are cut and not captured
-MOST_SECRETS = 200  # in the record of all pods of one incident, for a status has little room
-LONGEST_NAME, LONGEST_WAYS = 253, 512  # characters
 
 OptionsT = TypeVar("OptionsT", bound=StepOptions)
 
@@ -113,8 +110,8 @@ def _pinned(pod: Pod, known: AbstractSet[str]) -> PodRecord:
     return PodRecord(
         name=pod.name,
         node=pod.node,
-        owner=f"{owner.get('kind')}/{owner.get('name')}"[:320] if owner else "",
-        owner_uid=str(owner.get("uid", ""))[:64],
+        owner=f"{owner.get('kind')}/{owner.get('name')}"[: bounds.OWNER] if owner else "",
+        owner_uid=str(owner.get("uid", ""))[: bounds.UID],
         account=pod.account,
         containers=pod.container_ids,
         secrets=_secrets(pod, known),
@@ -135,8 +132,8 @@ def _secrets(pod: Pod, known: AbstractSet[str]) -> dict[str, str]:
     for name, way in secrets_of(pod, None):
         if name not in known:
             ways.setdefault(name, []).append(way)
-    fitting = [name for name in ways if len(name) <= LONGEST_NAME][: max(MOST_SECRETS - len(known), 0)]
-    listed = {name: "; ".join(dict.fromkeys(ways[name]))[:LONGEST_WAYS] for name in fitting}
+    fitting = [name for name in ways if len(name) <= bounds.OBJECT_NAME][: max(bounds.SECRETS - len(known), 0)]
+    listed = {name: "; ".join(dict.fromkeys(ways[name]))[: bounds.WAYS] for name in fitting}
     if left := len(ways) - len(listed):
         listed[MORE_SECRETS] = f"{left} more secrets that pod {pod.name} names: see its pod.json in the evidence"
     return listed
@@ -165,4 +162,4 @@ def pin(status: IncidentStatus, pods: tuple[Pod, ...]) -> IncidentStatus:
         if pod.uid not in kept:
             new[pod.uid] = _pinned(pod, known)
             known |= new[pod.uid].secrets.keys()
-    return status.model_copy(update={"pods": dict(list({**kept, **new}.items())[:MOST_PODS])})
+    return status.model_copy(update={"pods": dict(list({**kept, **new}.items())[: bounds.PODS])})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from firebreak.api import bounds
 from firebreak.api.incident import ChangeState, IncidentStatus, StepState, Target, Timings
 from firebreak.api.playbook import Quarantine, Replace
 from firebreak.engine.case import Case, Tools, pin
@@ -203,7 +204,7 @@ async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
         case.claim(verdict),
         case.claim(suspicion.node(facts.pods, near)),
         lambda s: with_step(s, NAME, state=state, message=verdict.message, finished_at=finished),
-        lambda s: s.model_copy(update={"held": sorted(cut_off)[:500]}),
+        lambda s: s.model_copy(update={"held": sorted(cut_off)[: bounds.PODS]}),
         lambda s: _timed(s, contained_at=now) if first else s,
     )
 

@@ -6,11 +6,11 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from firebreak.api import bounds
 from firebreak.api.base import Condition, Json
 from firebreak.api.incident import ChangeReport, ChangeState, IncidentStatus, StepReport, StepState
 from firebreak.model.change import Change
 
-MOST_CHANGES = 200
 ENDED = frozenset({StepState.DONE, StepState.PARTIAL, StepState.FAILED})
 """What has ended for now. It is looked at again, slowly: people may mend what failed, and undo what was done."""
 
@@ -28,7 +28,7 @@ def step(status: IncidentStatus, name: str) -> StepReport:
 def with_step(status: IncidentStatus, name: str, **fields: Any) -> IncidentStatus:
     """Return the status with fields of one step's report replaced; its message is cut to what the schema allows."""
     if "message" in fields:
-        fields["message"] = fields["message"][:4096]
+        fields["message"] = fields["message"][: bounds.MESSAGE]
     report = step(status, name).model_copy(update=fields)
     return status.model_copy(update={"steps": {**status.steps, name: report}})
 
@@ -80,7 +80,7 @@ def with_condition(
         type=kind,
         status=value,
         reason=reason,
-        message=message[:4096],
+        message=message[: bounds.MESSAGE],
         last_transition_time=since,
         observed_generation=generation,
     )
@@ -91,13 +91,13 @@ def with_condition(
 def report(change: Change, state: ChangeState, message: str = "") -> ChangeReport:
     """Return what the status says of a Change. Bodies are left out: they may hold secret values."""
     return ChangeReport(
-        object=str(change.target)[:600],
+        object=str(change.target)[: bounds.CHANGE_OBJECT],
         verb=change.verb,
-        why=change.why[:1024],
-        undo=change.undo[:1024],
-        risk=str(change.risk)[:1024],
+        why=change.why[: bounds.CHANGE_WORDS],
+        undo=change.undo[: bounds.CHANGE_WORDS],
+        risk=str(change.risk)[: bounds.CHANGE_WORDS],
         state=state,
-        message=message[:1024],
+        message=message[: bounds.CHANGE_WORDS],
         before=None if change.before is None else _without_nulls(change.before),
     )
 
@@ -108,15 +108,15 @@ def _without_nulls(value: Json) -> Json:
 
 
 def dump(status: IncidentStatus) -> Json:
-    """Return the status as JSON, without what is unset, each step with at most 200 Changes."""
+    """Return the status as JSON, without what is unset, each step with as many Changes as it has room for."""
     steps = {name: each.model_copy(update={"changes": _bounded(each.changes)}) for name, each in status.steps.items()}
     return status.model_copy(update={"steps": steps}).model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _bounded(changes: dict[str, ChangeReport]) -> dict[str, ChangeReport]:
-    if len(changes) <= MOST_CHANGES:
+    if len(changes) <= bounds.CHANGES:
         return changes
-    return dict(sorted(changes.items(), key=_how_dispensable)[:MOST_CHANGES])
+    return dict(sorted(changes.items(), key=_how_dispensable)[: bounds.CHANGES])
 
 
 def _how_dispensable(item: tuple[str, ChangeReport]) -> int:

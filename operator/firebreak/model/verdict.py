@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from firebreak.api import bounds
 from firebreak.api.base import Condition
 from firebreak.api.incident import ChangeState, IncidentSpec, IncidentStatus, Mode, Phase, StepReport, StepState
 from firebreak.model.names import IncidentRef
@@ -84,8 +85,8 @@ def conclude(
         update={
             "phase": _phase(spec, status, busy, waiting, stuck),
             "message": summary(incident, status, needs),
-            "waiting_for": ("approval: " + ", ".join(waiting) if waiting else "; ".join(needs))[:320],
-            "target": str(spec.target or "")[:320],
+            "waiting_for": ("approval: " + ", ".join(waiting) if waiting else "; ".join(needs))[: bounds.CELL],
+            "target": str(spec.target or "")[: bounds.CELL],
             "observed_generation": generation,
         }
     )
@@ -179,7 +180,7 @@ def summary(incident: IncidentRef, status: IncidentStatus, needs: list[str]) -> 
     parts = [_say(condition) for kind in _SAID if (condition := status.condition(kind))]
     if needs:
         parts.append(f"Waits for you: {'; '.join(needs)} (firebreak status {incident.name} -n {incident.namespace})")
-    return ". ".join(part for part in parts if part)[:4096]
+    return ". ".join(part for part in parts if part)[: bounds.MESSAGE]
 
 
 # In words: what a condition means when it is True, False, Unknown. Empty: not worth a sentence.
