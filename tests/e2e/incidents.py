@@ -18,7 +18,7 @@ import yaml
 
 from cluster.provider import ClusterError, ClusterInfo
 from conftest import Kubectl, own_namespace
-from firebreak.api.incident import IncidentStatus
+from firebreak.api.status import IncidentStatus
 from firebreak.cli.verifying import split
 from firebreak.evidence.artifact import Artifact
 from firebreak.evidence.keys import Key

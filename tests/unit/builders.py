@@ -5,8 +5,9 @@ from typing import Any
 
 from hypothesis import settings
 
-from firebreak.api.incident import IncidentSpec, IncidentStatus, StepReport, StepState
+from firebreak.api.incident import IncidentSpec
 from firebreak.api.playbook import PlaybookSpec
+from firebreak.api.status import IncidentStatus, StepReport, StepState
 from firebreak.model.change import Change, Generated
 from firebreak.model.facts import Account, Grant
 from firebreak.model.names import IncidentRef

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from builders import unhurried
 from firebreak.api.crd import incident_crd, playbook_crd, render
-from firebreak.api.incident import IncidentSpec, IncidentStatus, Target
+from firebreak.api.incident import IncidentSpec, Target
 from firebreak.api.playbook import STANDARD, Approval, Capture, PlaybookSpec, Step
+from firebreak.api.status import IncidentStatus
 from firebreak.model.incident import BadSpecError, read, read_status
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ import pytest
 
 from builders import pod
 from fake_api import Answer, FakeApi, Fault, Obj
-from firebreak.api.incident import IncidentStatus, PodRecord
+from firebreak.api.status import IncidentStatus, PodRecord
 from firebreak.engine.case import pin
 from firebreak.engine.jobs import Key
 from firebreak.evidence.store import EvidenceStore

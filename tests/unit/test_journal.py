@@ -3,8 +3,8 @@
 import pytest
 
 from fake_api import Answer, FakeApi, Fault
-from firebreak.api.incident import StepState
 from firebreak.api.playbook import STANDARD
+from firebreak.api.status import StepState
 from firebreak.engine.journal import Edit, Journal, SupersededError
 from firebreak.engine.notices import Notices
 from firebreak.kube.client import Api

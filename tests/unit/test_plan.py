@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import playbook, spec, status, unhurried
-from firebreak.api.incident import EvidenceReport, IncidentStatus, PodRecord, StepState
 from firebreak.api.playbook import STEP_NAMES, PlaybookSpec
+from firebreak.api.status import EvidenceReport, IncidentStatus, PodRecord, StepState
 from firebreak.model.plan import joined, ready, sealed, steps_of
 from firebreak.model.record import dump, step, with_step
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import LATER, NOW, merge_patched, status, unhurried
-from firebreak.api.incident import (
+from firebreak.api.playbook import STANDARD
+from firebreak.api.status import (
     ChangeReport,
     ChangeState,
     IncidentStatus,
@@ -18,7 +19,6 @@ from firebreak.api.incident import (
     StepReport,
     StepState,
 )
-from firebreak.api.playbook import STANDARD
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.record import (
     difference,

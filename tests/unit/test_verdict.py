@@ -3,7 +3,8 @@
 import pytest
 
 from builders import INCIDENT, LATER, NOW, spec, status
-from firebreak.api.incident import EvidenceReport, IncidentSpec, IncidentStatus, Phase, StepState
+from firebreak.api.incident import IncidentSpec
+from firebreak.api.status import EvidenceReport, IncidentStatus, Phase, StepState
 from firebreak.model.record import with_step
 from firebreak.model.verdict import (
     CONTAINED,

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from firebreak.api import GROUP, VERSION
 from firebreak.api.base import Json
-from firebreak.api.incident import SPEC_RULES, IncidentSpec, IncidentStatus
+from firebreak.api.incident import SPEC_RULES, IncidentSpec
 from firebreak.api.playbook import PLAYBOOK_RULES, PlaybookSpec
+from firebreak.api.status import IncidentStatus
 
 KEPT = (
     "type", "description", "enum", "default", "pattern", "format", "minimum", "maximum", "minLength", "maxLength",

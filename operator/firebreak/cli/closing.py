@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from firebreak.api.base import Json
-from firebreak.api.incident import ChangeState
+from firebreak.api.status import ChangeState
 from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.failure import Failure
 from firebreak.cli.lifting import quarantined

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import yaml
 
 from firebreak.api.base import Json
-from firebreak.api.incident import Mode, Phase
+from firebreak.api.incident import Mode
+from firebreak.api.status import Phase
 from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.failure import Failure
 from firebreak.cli.opening import manifest, pinned, wait_for, wanted_condition

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from firebreak.api import bounds
 from firebreak.api.base import SUBDOMAIN, Json
-from firebreak.api.incident import ChangeState
+from firebreak.api.status import ChangeState
 from firebreak.cli.cluster import Cluster
 from firebreak.cli.failure import Failure
 from firebreak.engine.execute import Result, carry_out

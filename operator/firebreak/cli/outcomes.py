@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from firebreak.api.base import Json
-from firebreak.api.incident import ChangeState
+from firebreak.api.status import ChangeState
 from firebreak.cli.failure import Failure
 from firebreak.cli.terminal import stack, table, words
 from firebreak.cli.view import change as drawn

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from firebreak.api.incident import IncidentStatus
+from firebreak.api.status import IncidentStatus
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, Conflict, NotFound
 from firebreak.model.incident import Incident, read_status

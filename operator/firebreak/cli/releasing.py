@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from firebreak.api.incident import ChangeState
+from firebreak.api.status import ChangeState
 from firebreak.cli.closing import ask_to_close
 from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.failure import Exit, Failure

@@ -7,7 +7,8 @@ from datetime import datetime
 from rich.console import RenderableType
 from rich.padding import Padding
 
-from firebreak.api.incident import (
+from firebreak.api.playbook import STEP_NAMES
+from firebreak.api.status import (
     ChangeReport,
     ChangeState,
     EvidenceReport,
@@ -15,8 +16,7 @@ from firebreak.api.incident import (
     StepReport,
     StepState,
     Timings,
-)  # fmt: skip
-from firebreak.api.playbook import STEP_NAMES
+)
 from firebreak.cli.terminal import exact, stack, table, words
 from firebreak.cli.text import age, between, size
 from firebreak.model.incident import Incident

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from rich.console import RenderableType
 
 from firebreak.api.base import Json
-from firebreak.api.incident import Phase
+from firebreak.api.status import Phase
 from firebreak.cli import view
 from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.failure import Failure

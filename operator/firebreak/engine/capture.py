@@ -10,8 +10,8 @@ import structlog
 
 from firebreak import __version__
 from firebreak.api import bounds
-from firebreak.api.incident import EvidenceReport, IncidentStatus, StepState
 from firebreak.api.playbook import Capture
+from firebreak.api.status import EvidenceReport, IncidentStatus, StepState
 from firebreak.engine.case import Case
 from firebreak.engine.gather import held
 from firebreak.engine.sources import METHODS, open_source

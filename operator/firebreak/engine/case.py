@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from firebreak.api import bounds
-from firebreak.api.incident import MORE_SECRETS, IncidentStatus, PodRecord, StepState
 from firebreak.api.playbook import PlaybookSpec, StepOptions
+from firebreak.api.status import MORE_SECRETS, IncidentStatus, PodRecord, StepState
 from firebreak.engine.journal import Journal
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices

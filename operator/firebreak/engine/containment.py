@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from firebreak.api import bounds
-from firebreak.api.incident import ChangeState, IncidentStatus, StepState, Target, Timings
+from firebreak.api.incident import Target
 from firebreak.api.playbook import Quarantine, Replace
+from firebreak.api.status import ChangeState, IncidentStatus, StepState, Timings
 from firebreak.engine.case import Case, Tools, pin
 from firebreak.engine.execute import Result, carry_out, send
 from firebreak.kube import survey

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from firebreak.api.base import Json
-from firebreak.api.incident import Mode, Phase, PlaybookSnapshot, StepState
+from firebreak.api.incident import Mode
 from firebreak.api.playbook import PlaybookSpec
+from firebreak.api.status import Phase, PlaybookSnapshot, StepState
 from firebreak.engine import arrivals, capture, containment, planning, stage
 from firebreak.engine.case import Case, Tools, pin
 from firebreak.engine.eradicate import STAGES

@@ -6,8 +6,8 @@ Nothing is decided here: each joins `kube.survey` with its pure step, and asks t
 import asyncio
 from collections.abc import Iterable
 
-from firebreak.api.incident import ChangeState
 from firebreak.api.playbook import Replace, Rotate
+from firebreak.api.status import ChangeState
 from firebreak.engine.case import Case
 from firebreak.engine.gather import accounts, held, rights
 from firebreak.engine.stage import Stage

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from firebreak.api.base import Json
-from firebreak.api.incident import ChangeState
+from firebreak.api.status import ChangeState
 from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from firebreak.model.change import Change, Generated, Verb, holds

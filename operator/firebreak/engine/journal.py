@@ -8,8 +8,8 @@ from typing import Final, Literal
 import structlog
 
 from firebreak.api.base import Json
-from firebreak.api.incident import IncidentStatus, Phase
 from firebreak.api.playbook import PlaybookSpec
+from firebreak.api.status import IncidentStatus, Phase
 from firebreak.engine.notices import Notices
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Conflict, Invalid

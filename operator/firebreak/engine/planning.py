@@ -1,7 +1,7 @@
 """Mode Plan: what would be done, each Change with reason and risk. Nothing is touched but the incident's own status."""
 
-from firebreak.api.incident import ChangeState, StepState
 from firebreak.api.playbook import Capture, Detach, Quarantine
+from firebreak.api.status import ChangeState, StepState
 from firebreak.engine import containment
 from firebreak.engine.case import Case, pin
 from firebreak.engine.eradicate import STAGES

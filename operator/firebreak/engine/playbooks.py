@@ -5,8 +5,8 @@ import json
 
 from pydantic import ValidationError
 
-from firebreak.api.incident import PlaybookSnapshot
 from firebreak.api.playbook import STANDARD, PlaybookSpec
+from firebreak.api.status import PlaybookSnapshot
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, NotFound
 from firebreak.model.change import Ref

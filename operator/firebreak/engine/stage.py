@@ -9,8 +9,8 @@ from typing import Protocol
 
 import structlog
 
-from firebreak.api.incident import ChangeReport, ChangeState, StepState
 from firebreak.api.playbook import Approval
+from firebreak.api.status import ChangeReport, ChangeState, StepState
 from firebreak.engine.case import Case
 from firebreak.engine.execute import Result, carry_out, verify
 from firebreak.kube.errors import PERMANENT, Conflict

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from firebreak.api.base import Json
-from firebreak.api.incident import MORE_SECRETS, PodRecord
+from firebreak.api.status import MORE_SECRETS, PodRecord
 from firebreak.kube.client import Api
 from firebreak.kube.survey import WORKLOADS, find
 from firebreak.model.change import Ref

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from firebreak.api.base import Json
-from firebreak.api.incident import IncidentSpec, IncidentStatus, Phase, State
+from firebreak.api.incident import IncidentSpec, State
+from firebreak.api.status import IncidentStatus, Phase
 from firebreak.model.change import Ref
 from firebreak.model.names import IncidentRef
 

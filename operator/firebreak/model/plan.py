@@ -7,8 +7,9 @@ Whatever a playbook's order says, the cut is first, taking rights away destroys 
 nothing that destroys state runs before the seal.
 """
 
-from firebreak.api.incident import IncidentSpec, IncidentStatus, Mode, StepState
+from firebreak.api.incident import IncidentSpec, Mode
 from firebreak.api.playbook import PlaybookSpec
+from firebreak.api.status import IncidentStatus, StepState
 from firebreak.model.record import ENDED, step
 
 ALWAYS = {Mode.RESPOND: ("quarantine", "capture"), Mode.PRESERVE: ("capture",), Mode.PLAN: ()}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from firebreak.api import bounds
 from firebreak.api.base import Condition, Json
-from firebreak.api.incident import ChangeReport, ChangeState, IncidentStatus, StepReport, StepState
+from firebreak.api.status import ChangeReport, ChangeState, IncidentStatus, StepReport, StepState
 from firebreak.model.change import Change
 
 ENDED = frozenset({StepState.DONE, StepState.PARTIAL, StepState.FAILED})

@@ -5,7 +5,8 @@ from typing import Literal
 
 from firebreak.api import bounds
 from firebreak.api.base import Condition
-from firebreak.api.incident import ChangeState, IncidentSpec, IncidentStatus, Mode, Phase, StepReport, StepState
+from firebreak.api.incident import IncidentSpec, Mode
+from firebreak.api.status import ChangeState, IncidentStatus, Phase, StepReport, StepState
 from firebreak.model.names import IncidentRef
 from firebreak.model.plan import joined, may_run
 from firebreak.model.record import ENDED, step, with_condition

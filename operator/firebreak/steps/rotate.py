@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable, Iterator, Mapping
 
 from firebreak.api.base import Json
-from firebreak.api.incident import ChangeReport, ChangeState
+from firebreak.api.status import ChangeReport, ChangeState
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
 from firebreak.model.loose import mapping, text
