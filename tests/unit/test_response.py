@@ -367,7 +367,8 @@ async def test_a_status_is_never_written_into_a_namesakes(fake: FakeApi, store: 
     async with replica(fake, store) as firebreak:
         fake.put(incident())
         await firebreak.condition("shell", "Contained", "True")
-        case = firebreak.controller._cases[UID]  # noqa: SLF001 - only a case in hand can write after its incident went
+        case = firebreak.controller.cases.get(UID)
+        assert case
         fake.put(incident(uid="88888888-2222-3333-4444-555555555555", mode="Preserve"))
         with pytest.raises((NotFound, SupersededError)):
             await case.journal.write(lambda s: s.model_copy(update={"held": ["web-1", "web-9"]}))

@@ -13,7 +13,8 @@ from firebreak.api.base import Json
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.session import Options
 from firebreak.kube import survey
-from firebreak.kube.client import IN_CLUSTER_TOKEN, Api, Limits
+from firebreak.kube.client import Api, Limits
+from firebreak.kube.configuration import IN_CLUSTER_TOKEN
 from firebreak.kube.errors import Gone, Unavailable
 from firebreak.model.change import Ref, collection
 from firebreak.model.incident import Incident, read

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from firebreak.api import bounds
-from firebreak.api.incident import Target
+from firebreak.api.incident import Mode, Target
 from firebreak.api.playbook import Quarantine, Replace
 from firebreak.api.status import ChangeState, IncidentStatus, StepState, Timings
 from firebreak.engine.case import Case, Tools, pin
@@ -150,6 +150,15 @@ def not_requested(case: Case) -> Verdict:
     """What the modes that cut nothing say of containment."""
     words = f"mode {case.incident.spec.mode} changes nothing about the pods"
     return Verdict(CONTAINED, "False", "NotRequested", words)
+
+
+async def leave_uncut(case: Case) -> None:
+    """Modes that cut nothing say so; their pods are put on record here, those that join later too."""
+    incident, target = case.current, case.incident.spec.target
+    if target and incident.spec.mode is Mode.PRESERVE:
+        pods = await survey.target_pods(case.tools.api, case.id, target, incident.pod_uids)
+        case.journal.note(lambda s: pin(s, pods))
+    await case.journal.write(case.claim(not_requested(case)))
 
 
 async def refused(case: Case, error: ApiError) -> float:

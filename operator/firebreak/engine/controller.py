@@ -9,14 +9,14 @@ import structlog
 
 from firebreak.api.base import Json
 from firebreak.api.incident import Mode
-from firebreak.api.playbook import PlaybookSpec
-from firebreak.api.status import Phase, PlaybookSnapshot, StepState
+from firebreak.api.status import Phase, StepState
 from firebreak.engine import arrivals, capture, containment, planning, stage
-from firebreak.engine.case import Case, Tools, pin
+from firebreak.engine.arrivals import Watches
+from firebreak.engine.case import Case, Tools
+from firebreak.engine.cases import Cases
 from firebreak.engine.eradicate import STAGES
 from firebreak.engine.jobs import Jobs, Key
-from firebreak.engine.journal import Journal, SupersededError, report_invalid
-from firebreak.engine.playbooks import fetch
+from firebreak.engine.journal import SupersededError, report_invalid
 from firebreak.engine.stage import Stage
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
@@ -45,9 +45,8 @@ class Controller:
         self.listed = False  # whether the API server has let us see the incidents
         self._latest: dict[str, Json] = {}
         self._seen: dict[str, tuple[str, float]] = {}
-        self._cases: dict[str, Case] = {}
-        self._opening: dict[str, asyncio.Lock] = {}
-        self._watches: dict[str, asyncio.Task[None]] = {}
+        self.cases = Cases(tools)
+        self._watches = Watches(tools.api, self._joined)
         self._relisting = asyncio.Event()
         self.jobs = Jobs(self._run)
         tools.metrics.incidents.set_function(lambda: len(self._latest))
@@ -57,7 +56,7 @@ class Controller:
             "capture": capture.run,
             PLAN_STEP: planning.run,
             CLOSE: self._close,
-            OPEN: self._open,
+            OPEN: containment.leave_uncut,
             **{each.name: _stage_handler(each) for each in STAGES},
         }
 
@@ -77,7 +76,7 @@ class Controller:
         self.leading = leading
         self.tools.metrics.leader.set(leading)
         self.jobs.drop(lambda _: True)  # what must happen once happens on the leader only
-        self._cases.clear()
+        self.cases.clear()
         self._relisting.set()
 
     def wake_all(self) -> None:
@@ -125,7 +124,7 @@ class Controller:
 
     def _ended(self, uid: str, name: str) -> bool:
         """Whether a step ended for now, for all pods: its own slow pause decides when it is looked at again."""
-        case = self._cases.get(uid)
+        case = self.cases.get(uid)
         if case is None or name == "quarantine":
             return False
         return step(case.status, name).state in ENDED and not joined(name, case.status)
@@ -136,10 +135,10 @@ class Controller:
         except BadSpecError as error:
             log.warning("incident cannot be understood", incident=str(identify(raw)), error=str(error))
             return (OPEN,) if self.leading else ()
-        self._watch_later(uid, incident)
+        self._watches.keep(incident)
         if not self.leading:
             return (FOLLOW,) if self._uncut(incident) or self._grows(incident) else ()
-        case = self._cases.get(uid)
+        case = self.cases.get(uid)
         if case:
             case.journal.refresh(incident)
         if incident.closed:
@@ -160,16 +159,13 @@ class Controller:
     async def close(self) -> None:
         """End all jobs. What they did is in the status and the store; the next leader continues."""
         await self.jobs.close()
-        for watch in self._watches.values():
-            watch.cancel()
+        self._watches.close()
 
     def _forget(self, uid: str) -> None:
         raw = self._latest.pop(uid, None)
-        self._cases.pop(uid, None)
-        self._opening.pop(uid, None)
+        self.cases.forget(uid)
         self._seen.pop(uid, None)
-        if watch := self._watches.pop(uid, None):
-            watch.cancel()
+        self._watches.end(uid)
         if raw is not None:
             log.info("incident left the watch; its quarantine stays", incident=str(identify(raw)))
             self.jobs.drop(lambda key: key.uid == uid)
@@ -196,7 +192,7 @@ class Controller:
             again = None
         except SupersededError as error:
             log.warning("stepping back", reason=str(error))
-            self._cases.pop(key.uid, None)
+            self.cases.drop(key.uid)
             self.jobs.drop(lambda other: other.uid == key.uid and other != key)
             again = 1.0
         finally:
@@ -208,12 +204,12 @@ class Controller:
 
     def _progress(self, key: Key) -> object:
         """What other steps may wait for: it differs when a job has moved something."""
-        case = self._cases.get(key.uid)
+        case = self.cases.get(key.uid)
         return case and (step(case.status, key.step).state, len(case.status.pods), sealed(case.status))
 
     def _wake_others(self, key: Key) -> None:
         """Start what this job made possible, or what ran before a restart; what waits is asked at the resync."""
-        case, raw = self._cases.get(key.uid), self._latest.get(key.uid)
+        case, raw = self.cases.get(key.uid), self._latest.get(key.uid)
         if case is None or raw is None:
             return
         for name in self._due(key.uid, raw):
@@ -223,9 +219,12 @@ class Controller:
             if name not in {"quarantine", key.step} and (again or not waits):
                 self.jobs.wake(Key(key.uid, name))
 
+    async def _case(self, uid: str, raw: Json) -> Case:
+        return await self.cases.open(uid, raw, self._seen.get(uid))
+
     async def _lead_job(self, key: Key, raw: Json) -> float | None:
         incident = read(raw)
-        if key.step == "quarantine" and key.uid not in self._cases and self._uncut(incident):
+        if key.step == "quarantine" and self.cases.get(key.uid) is None and self._uncut(incident):
             try:
                 cut = await containment.cut(self.tools, incident)
             except (Forbidden, Invalid) as error:
@@ -235,7 +234,7 @@ class Controller:
         if case.incident.over:
             self._forget(key.uid)
             return None
-        await self._keep_playbook(case)
+        await self.cases.keep_playbook(case)
         if key.step not in {*self._due(key.uid, raw), OPEN}:
             return None  # settled meanwhile
         return await self._handlers[key.step](case)
@@ -252,47 +251,6 @@ class Controller:
         except (Forbidden, Invalid) as error:
             log.warning("the cut was refused", error=str(error))
         return 5.0 if uncut else None  # until the leader has it on record
-
-    async def _case(self, uid: str, raw: Json) -> Case:
-        """Return the case, opened from what the API server has: never from memory, never from an old event."""
-        async with self._opening.setdefault(uid, asyncio.Lock()):
-            if case := self._cases.get(uid):
-                return case
-            incident = read(await self.tools.api.get(read(raw).ref))
-            playbook, snapshot, problem = await self._playbook(incident)
-            journal = Journal(self.tools.api, incident, playbook, self.tools.clock, self.tools.notices)
-            journal.problem = problem
-            if snapshot:
-                journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
-            seen, moment = self._seen.get(uid) or (journal.now(), None)
-            if not incident.status.timings.seen_at:
-                journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": seen})}))
-            case = self._cases[uid] = Case(self.tools, journal, seen=moment)
-            return case
-
-    async def _keep_playbook(self, case: Case) -> None:
-        """Take another playbook when people name another, and look again for one that could not be used."""
-        taken = case.status.playbook
-        if case.journal.problem or (taken and taken.name != case.incident.spec.playbook):
-            case.journal.playbook, snapshot, case.journal.problem = await self._playbook(case.incident)
-            if snapshot:
-                case.journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
-
-    async def _playbook(self, incident: Incident) -> tuple[PlaybookSpec, PlaybookSnapshot | None, str]:
-        """The snapshot of the start, unless people named another playbook since."""
-        taken = incident.status.playbook
-        if taken and taken.name == incident.spec.playbook:
-            return taken.spec, None, ""
-        return await fetch(self.tools.api, incident.spec.playbook)
-
-    def _watch_later(self, uid: str, incident: Incident) -> None:
-        """Pods that join later are noticed by every replica: cutting them waits for no leader."""
-        target = incident.spec.target
-        wanted = target and arrivals.grows(target) and incident.spec.mode is not Mode.PLAN and not incident.closed
-        if target and wanted and uid not in self._watches:
-            self._watches[uid] = asyncio.create_task(
-                arrivals.watch(self.tools.api, incident.id.namespace, target, lambda: self._joined(uid))
-            )
 
     def _joined(self, uid: str) -> None:
         raw = self._latest.get(uid)
@@ -318,14 +276,6 @@ class Controller:
                 update={"phase": Phase.CLOSED, "timings": s.timings.model_copy(update={"closed_at": now})}
             )
         )
-
-    async def _open(self, case: Case) -> None:
-        """Modes that cut nothing say so; their pods are put on record here, those that join later too."""
-        incident, target = case.current, case.incident.spec.target
-        if target and incident.spec.mode is Mode.PRESERVE:
-            pods = await survey.target_pods(self.tools.api, case.id, target, incident.pod_uids)
-            case.journal.note(lambda s: pin(s, pods))
-        await case.journal.write(case.claim(containment.not_requested(case)))
 
 
 def _generation(raw: Json) -> int:

@@ -18,7 +18,8 @@ from firebreak.engine.leadership import Leadership
 from firebreak.engine.notices import Notices
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import probe
-from firebreak.kube.client import Api, load_configuration
+from firebreak.kube.client import Api
+from firebreak.kube.configuration import load_configuration
 from firebreak.kube.errors import ApiError
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State

@@ -5,17 +5,13 @@ its configuration loader (kubeconfig, exec plugins, in-cluster tokens) is used a
 """
 
 import json
-import os
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import config as kube_config
 from kubernetes.aio.client.configuration import Configuration
 from tenacity import (
     AsyncRetrying,
@@ -27,13 +23,13 @@ from tenacity import (
 from yarl import URL
 
 from firebreak.api.base import Json
+from firebreak.kube.configuration import IN_CLUSTER_TOKEN, load_configuration, ssl_context
 from firebreak.kube.errors import Forbidden, NotFound, TooLarge, Unavailable, error_from
 from firebreak.model.change import Ref, collection
 
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 REQUEST_TIMEOUT = 15.0  # seconds for one try
 LONGEST_PAUSE = 5.0  # seconds between tries, whatever Retry-After asks for: a cut is waiting
 RETRY_BUDGET = 30.0  # seconds for all tries of one call
@@ -79,7 +75,7 @@ class Api:
         self.limits = limits
         self.kubeconfig = kubeconfig
         self.context = context
-        self.ssl = _ssl_context(configuration) if self.base.startswith("https") else None
+        self.ssl = ssl_context(configuration) if self.base.startswith("https") else None
         self._configuration = configuration
         self._mounted = kubeconfig is None and IN_CLUSTER_TOKEN.exists()
         self._read_at = time.monotonic()
@@ -296,26 +292,3 @@ async def _json(what: str, response: aiohttp.ClientResponse) -> Json:
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
-
-
-async def load_configuration(kubeconfig: str | None, context: str | None) -> Configuration:
-    """Return host, certificates and credentials: in-cluster when there, unless a kubeconfig is named."""
-    configuration = Configuration()
-    named = kubeconfig or os.environ.get("KUBECONFIG")
-    if named is None and IN_CLUSTER_TOKEN.exists():  # noqa: ASYNC240 - a local file, once
-        kube_config.load_incluster_config(client_configuration=configuration)
-    else:
-        await kube_config.load_kube_config(
-            config_file=named, context=context, client_configuration=configuration, persist_config=False
-        )
-    return configuration
-
-
-def _ssl_context(configuration: Configuration) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -64,23 +64,7 @@ def conclude(
     if not busy and not stuck:
         stuck = [f"{n}: waits for evidence to be sealed" for n, r in reports.items() if r.state is StepState.PENDING]
     needs = [] if closed else _needs(spec, status, waiting, reports)
-    verdicts = (
-        Verdict(RECONCILING, "True", "Running", f"at work: {', '.join(busy)}")
-        if busy
-        else Verdict(RECONCILING, "False", "Settled", "nothing more to do without a person"),
-        Verdict(STALLED, "True", "StepStuck", "; ".join(stuck))
-        if stuck
-        else Verdict(STALLED, "False", "Moving", "no step is stuck"),
-        Verdict(ACTION, "True", "WaitingForPerson", "; ".join(needs))
-        if needs
-        else Verdict(ACTION, "False", "Nothing", "no person is waited for"),
-        Verdict(READY, "False", "Responding", f"at work: {', '.join(busy)}")
-        if busy
-        else Verdict(READY, "False", "StepStuck", "; ".join(stuck))
-        if stuck
-        else Verdict(READY, "True", "Responded", "everything that may be done without a person is done"),
-    )
-    for verdict in verdicts:
+    for verdict in (_reconciling(busy), _stalled(stuck), _action_required(needs), _ready(busy, stuck)):
         status = record(status, verdict, now=now, generation=generation)
     return status.model_copy(
         update={
@@ -91,6 +75,32 @@ def conclude(
             "observed_generation": generation,
         }
     )
+
+
+def _reconciling(busy: list[str]) -> Verdict:
+    if busy:
+        return Verdict(RECONCILING, "True", "Running", f"at work: {', '.join(busy)}")
+    return Verdict(RECONCILING, "False", "Settled", "nothing more to do without a person")
+
+
+def _stalled(stuck: list[str]) -> Verdict:
+    if stuck:
+        return Verdict(STALLED, "True", "StepStuck", "; ".join(stuck))
+    return Verdict(STALLED, "False", "Moving", "no step is stuck")
+
+
+def _action_required(needs: list[str]) -> Verdict:
+    if needs:
+        return Verdict(ACTION, "True", "WaitingForPerson", "; ".join(needs))
+    return Verdict(ACTION, "False", "Nothing", "no person is waited for")
+
+
+def _ready(busy: list[str], stuck: list[str]) -> Verdict:
+    if busy:
+        return Verdict(READY, "False", "Responding", f"at work: {', '.join(busy)}")
+    if stuck:
+        return Verdict(READY, "False", "StepStuck", "; ".join(stuck))
+    return Verdict(READY, "True", "Responded", "everything that may be done without a person is done")
 
 
 def _moves(name: str, report: StepReport, steps: tuple[str, ...], status: IncidentStatus) -> bool:

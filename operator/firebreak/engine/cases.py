@@ -1,0 +1,72 @@
+"""The cases in hand: each is opened once, from what the API server has, with the playbook that it runs."""
+
+import asyncio
+
+from firebreak.api.base import Json
+from firebreak.api.playbook import PlaybookSpec
+from firebreak.api.status import PlaybookSnapshot
+from firebreak.engine.case import Case, Tools
+from firebreak.engine.journal import Journal
+from firebreak.engine.playbooks import fetch
+from firebreak.model.incident import Incident, read
+
+
+class Cases:
+    """The leader's cases, by the incident's uid."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._cases: dict[str, Case] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+
+    def get(self, uid: str) -> Case | None:
+        """Return the case when it is open."""
+        return self._cases.get(uid)
+
+    def drop(self, uid: str) -> None:
+        """Let go of a case; it is opened anew from what the API server has then."""
+        self._cases.pop(uid, None)
+
+    def forget(self, uid: str) -> None:
+        """Let go of a case whose incident is gone or closed."""
+        self.drop(uid)
+        self._opening.pop(uid, None)
+
+    def clear(self) -> None:
+        """Let go of all cases."""
+        self._cases.clear()
+
+    async def open(self, uid: str, raw: Json, seen: tuple[str, float] | None) -> Case:
+        """Return the case, opened from what the API server has: never from memory, never from an old event.
+
+        `seen`: when this process first saw the incident, as it stands in records and on the monotonic clock.
+        """
+        async with self._opening.setdefault(uid, asyncio.Lock()):
+            if case := self._cases.get(uid):
+                return case
+            incident = read(await self._tools.api.get(read(raw).ref))
+            playbook, snapshot, problem = await self._playbook(incident)
+            journal = Journal(self._tools.api, incident, playbook, self._tools.clock, self._tools.notices)
+            journal.problem = problem
+            if snapshot:
+                journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
+            at, moment = seen or (journal.now(), None)
+            if not incident.status.timings.seen_at:
+                journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": at})}))
+            case = self._cases[uid] = Case(self._tools, journal, seen=moment)
+            return case
+
+    async def keep_playbook(self, case: Case) -> None:
+        """Take another playbook when people name another, and look again for one that could not be used."""
+        taken = case.status.playbook
+        if case.journal.problem or (taken and taken.name != case.incident.spec.playbook):
+            case.journal.playbook, snapshot, case.journal.problem = await self._playbook(case.incident)
+            if snapshot:
+                case.journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
+
+    async def _playbook(self, incident: Incident) -> tuple[PlaybookSpec, PlaybookSnapshot | None, str]:
+        """The snapshot of the start, unless people named another playbook since."""
+        taken = incident.status.playbook
+        if taken and taken.name == incident.spec.playbook:
+            return taken.spec, None, ""
+        return await fetch(self._tools.api, incident.spec.playbook)
