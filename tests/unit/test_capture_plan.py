@@ -6,7 +6,7 @@ import pytest
 
 from builders import NOW, pod, running
 from firebreak.model.pod import Pod
-from firebreak.steps.capture import Request, Source, plan
+from firebreak.steps.capture import Kind, Request, plan
 
 Json = dict[str, Any]
 
@@ -52,17 +52,17 @@ def test_without_paths_no_files_are_copied() -> None:
 
 def test_every_request_says_where_it_comes_from_and_what_it_is() -> None:
     requests = {r.name.rpartition("uid-web-1/")[2]: r for wave in plan((ONE,), files=True) for r in wave}
-    assert {name: (r.source, r.media_type, r.container, r.previous) for name, r in requests.items()} == {
-        "volatile/web.txt": (Source.VOLATILE, "text/plain", "web", False),
-        "volatile/proxy.txt": (Source.VOLATILE, "text/plain", "proxy", False),
-        "pod.json": (Source.POD, "application/json", None, False),
-        "logs/web.previous.log": (Source.LOG, "text/plain", "web", True),
-        "logs/web.current.log": (Source.LOG, "text/plain", "web", False),
-        "logs/proxy.current.log": (Source.LOG, "text/plain", "proxy", False),
-        "describe.txt": (Source.DESCRIBE, "text/plain", None, False),
-        "surroundings.json": (Source.SURROUNDINGS, "application/json", None, False),
-        "files/web.tar": (Source.FILES, "application/x-tar", "web", False),
-        "files/proxy.tar": (Source.FILES, "application/x-tar", "proxy", False),
+    assert {name: (r.kind, r.media_type, r.container, r.previous) for name, r in requests.items()} == {
+        "volatile/web.txt": (Kind.VOLATILE, "text/plain", "web", False),
+        "volatile/proxy.txt": (Kind.VOLATILE, "text/plain", "proxy", False),
+        "pod.json": (Kind.POD, "application/json", None, False),
+        "logs/web.previous.log": (Kind.LOG, "text/plain", "web", True),
+        "logs/web.current.log": (Kind.LOG, "text/plain", "web", False),
+        "logs/proxy.current.log": (Kind.LOG, "text/plain", "proxy", False),
+        "describe.txt": (Kind.DESCRIBE, "text/plain", None, False),
+        "surroundings.json": (Kind.SURROUNDINGS, "application/json", None, False),
+        "files/web.tar": (Kind.FILES, "application/x-tar", "web", False),
+        "files/proxy.tar": (Kind.FILES, "application/x-tar", "proxy", False),
     }
 
 
@@ -73,7 +73,7 @@ def test_logs_are_taken_of_containers_of_all_kinds_that_ever_started() -> None:
         "ephemeralContainerStatuses": [{"name": "debug", "containerID": "containerd://2"}],
     }
     documents = plan((pod(status=status),), files=True)[1]
-    assert [r.container for r in documents if r.source is Source.LOG] == ["migrate", "debug"]
+    assert [r.container for r in documents if r.kind is Kind.LOG] == ["migrate", "debug"]
 
 
 def looked_into(one: Pod) -> list[str | None]:

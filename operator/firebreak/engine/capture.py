@@ -31,8 +31,7 @@ from firebreak.model.tiers import needed
 from firebreak.model.verdict import EVIDENCE, Verdict
 from firebreak.model.words import listed
 from firebreak.steps import capture
-from firebreak.steps.capture import Request
-from firebreak.steps.capture import Source as Kind
+from firebreak.steps.capture import Kind, Request
 
 log = structlog.get_logger()
 
@@ -141,7 +140,7 @@ async def _wave(case: Case, bundle: Bundle, requests: Iterable[Request], options
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(request: Request) -> None:
-        async with slots, case.tools.copying if request.source is Kind.FILES else nullcontext():
+        async with slots, case.tools.copying if request.kind is Kind.FILES else nullcontext():
             artifact = await _save(case, bundle, request, options)
             case.tools.metrics.evidence_bytes.inc(artifact.bytes)
             log.info("captured", artifact=artifact.name, completeness=artifact.completeness)
@@ -164,7 +163,7 @@ async def _save(case: Case, bundle: Bundle, request: Request, options: Capture) 
         name=key(*request.name.split("/")),
         origin=origin,
         media_type=request.media_type,
-        method=METHODS[request.source],
+        method=METHODS[request.kind],
     )
     return await bundle.save(wanted, source, limit=options.max_bytes)
 

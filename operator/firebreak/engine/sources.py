@@ -22,26 +22,25 @@ from firebreak.kube.volatile import VolatileSource
 from firebreak.model.outcome import Completeness, Outcome
 from firebreak.model.pod import Pod
 from firebreak.model.record import step
-from firebreak.steps import capture
-from firebreak.steps.capture import Request
+from firebreak.steps.capture import Kind, Request
 from firebreak.steps.reach import secret_mounts
 
-METHODS: Mapping[capture.Source, str] = {
-    capture.Source.VOLATILE: "pods/exec: /proc read by the container's own shell",
-    capture.Source.POD: "GET of the pod",
-    capture.Source.LOG: "pods/log with timestamps",
-    capture.Source.DESCRIBE: "kubectl describe",
-    capture.Source.SURROUNDINGS: "GET and LIST of what stands around the pod",
-    capture.Source.FILES: "pods/exec: the container's own tar, its archive checked and filtered here",
+METHODS: Mapping[Kind, str] = {
+    Kind.VOLATILE: "pods/exec: /proc read by the container's own shell",
+    Kind.POD: "GET of the pod",
+    Kind.LOG: "pods/log with timestamps",
+    Kind.DESCRIBE: "kubectl describe",
+    Kind.SURROUNDINGS: "GET and LIST of what stands around the pod",
+    Kind.FILES: "pods/exec: the container's own tar, its archive checked and filtered here",
 }
 
 
 async def open_source(case: Case, request: Request, options: Capture, first_sight: str | None) -> Source:
     """Return the stream for a request. `first_sight` is the container's id when the incident began."""
     pod, tools = request.pod, case.tools
-    if request.source is capture.Source.POD:
+    if request.kind is Kind.POD:
         return await _document(tools.api.get(pod.ref))
-    if request.source is capture.Source.SURROUNDINGS:
+    if request.kind is Kind.SURROUNDINGS:
         return await _document(_surroundings(case, pod))
     limits = Limits(max_bytes=options.max_bytes, total_seconds=options.timeout_seconds)
     return Watched(_stream(tools, request, options, limits), tools, request, first_sight)
@@ -49,12 +48,12 @@ async def open_source(case: Case, request: Request, options: Capture, first_sigh
 
 def _stream(tools: Tools, request: Request, options: Capture, limits: Limits) -> Source:
     pod, target = request.pod, ContainerRef(request.pod.namespace, request.pod.name, request.container or "")
-    match request.source:
-        case capture.Source.DESCRIBE:
+    match request.kind:
+        case Kind.DESCRIBE:
             return DescribeSource(tools.api, pod.namespace, pod.name, kubectl=tools.settings.kubectl)
-        case capture.Source.LOG:
+        case Kind.LOG:
             return LogSource(tools.api, target, limits, previous=request.previous)
-        case capture.Source.VOLATILE:
+        case Kind.VOLATILE:
             return VolatileSource(tools.api, target)
         case _:
             return TarSource(tools.api, target, options.paths, secret_mounts(pod, target.container), limits)

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 from firebreak.evidence.artifact import Artifact, ArtifactRequest
 from firebreak.evidence.backend import ObjectInfo
-from firebreak.evidence.capture import MAX_ARTIFACT_BYTES, Capture
 from firebreak.evidence.concurrency import for_each
 from firebreak.evidence.errors import AlreadyExists, CorruptEvidence
 from firebreak.evidence.keys import Key
 from firebreak.evidence.layout import RECEIPTS, IncidentIdentity, Layout, object_key, receipt_key
+from firebreak.evidence.reading import MAX_ARTIFACT_BYTES, Reading
 from firebreak.evidence.source import Source, clip
 from firebreak.evidence.store import EvidenceStore, Stored
 from firebreak.model.outcome import Completeness, Outcome
@@ -73,14 +73,14 @@ class Bundle:
         are kept. StoreUnavailable and StoreRefused leave no receipt: the caller captures again later.
         """
         started = self.clock()
-        capture = Capture(source, limit)
+        reading = Reading(source, limit)
         key = object_key(request.name, unique_id(started))
-        async with aclosing(capture.chunks()) as chunks:
+        async with aclosing(reading.chunks()) as chunks:
             first = await anext(chunks, b"")
-            if not first and capture.outcome.completeness is Completeness.MISSING:
-                return await self._record(request, started, capture.outcome, None)
+            if not first and reading.outcome.completeness is Completeness.MISSING:
+                return await self._record(request, started, reading.outcome, None)
             stored = await self.store.put_stream(self.layout.full(key), _after(first, chunks))
-        return await self._record(request, started, capture.outcome, stored)
+        return await self._record(request, started, reading.outcome, stored)
 
     async def _record(
         self,

@@ -21,7 +21,7 @@ from firebreak.kube.tarcommand import (
     parse_preamble,
     tar_command,
 )
-from firebreak.kube.tarstream import TarFilter, Verdict
+from firebreak.kube.tarstream import ArchiveVerdict, TarFilter
 
 NOT_FOUND_BY_SHELL = 127
 """POSIX: the shell's exit status for a command that is not there."""
@@ -54,7 +54,7 @@ class TarSource(Source):
         self._detours = Detours()
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ArchiveVerdict:
         """What the archive itself shows so far."""
         return self._filter.finish()
 
@@ -149,7 +149,7 @@ class TarSource(Source):
         return f" ({printable('; '.join(remarks), 600)})" if remarks else ""
 
 
-def _complaint(stderr: str, verdict: Verdict) -> Reason:
+def _complaint(stderr: str, verdict: ArchiveVerdict) -> Reason:
     """Tell why tar ended with an error. The statuses differ between GNU (1 changed, 2 fatal) and busybox (always 1)."""
     if not verdict.whole:
         return Reason.TAR_FAILED

@@ -32,7 +32,7 @@ MAX_HELD = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ArchiveVerdict:
     """What an archive was worth. `reason` is ReadToEnd only when it was proven whole; bytes are as read."""
 
     reason: Reason
@@ -98,10 +98,10 @@ class TarFilter:
             return data if self._passing else b""
         return self._walk(data)
 
-    def finish(self) -> Verdict:
+    def finish(self) -> ArchiveVerdict:
         """Judge what was fed."""
         reason, message = self._damage or self._judge()
-        return Verdict(reason, message, self._dropped, self._read)
+        return ArchiveVerdict(reason, message, self._dropped, self._read)
 
     def _judge(self) -> tuple[Reason, str]:
         if self._state is _State.END and not self._block:

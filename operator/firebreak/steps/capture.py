@@ -9,8 +9,8 @@ from firebreak.model.loose import mapping, text
 from firebreak.model.pod import Pod
 
 
-class Source(StrEnum):
-    """Where an artifact comes from."""
+class Kind(StrEnum):
+    """What kind of artifact is wanted, and so where it comes from."""
 
     VOLATILE = "volatile"
     POD = "pod"
@@ -25,7 +25,7 @@ class Request:
     """One artifact to collect. `name` is its path in the bundle."""
 
     name: str
-    source: Source
+    kind: Kind
     media_type: str
     pod: Pod
     container: str | None = None
@@ -36,9 +36,9 @@ def plan(pods: tuple[Pod, ...], *, files: bool) -> tuple[tuple[Request, ...], ..
     """Return the artifacts of all pods in waves: what dies first for all of them, then the rest, long copies last."""
     inside = tuple((pod, name) for pod in pods for name in _containers(pod))
     return (
-        tuple(_of(pod, Source.VOLATILE, f"volatile/{c}.txt", "text/plain", c) for pod, c in inside),
+        tuple(_of(pod, Kind.VOLATILE, f"volatile/{c}.txt", "text/plain", c) for pod, c in inside),
         tuple(request for pod in pods for request in _documents(pod)),
-        tuple(_of(pod, Source.FILES, f"files/{c}.tar", "application/x-tar", c) for pod, c in inside if files),
+        tuple(_of(pod, Kind.FILES, f"files/{c}.tar", "application/x-tar", c) for pod, c in inside if files),
     )
 
 
@@ -62,10 +62,10 @@ def _lasts(pod: Pod, kind: str, container: Json) -> bool:
 
 
 def _documents(pod: Pod) -> Iterator[Request]:
-    yield _of(pod, Source.POD, "pod.json", "application/json")
+    yield _of(pod, Kind.POD, "pod.json", "application/json")
     yield from _logs(pod)
-    yield _of(pod, Source.DESCRIBE, "describe.txt", "text/plain")
-    yield _of(pod, Source.SURROUNDINGS, "surroundings.json", "application/json")
+    yield _of(pod, Kind.DESCRIBE, "describe.txt", "text/plain")
+    yield _of(pod, Kind.SURROUNDINGS, "surroundings.json", "application/json")
 
 
 def _logs(pod: Pod) -> Iterator[Request]:
@@ -74,12 +74,12 @@ def _logs(pod: Pod) -> Iterator[Request]:
     One that never started is asked for all the same, so that the gap is on record.
     """
     for name in pod.restarted:
-        yield _of(pod, Source.LOG, f"logs/{name}.previous.log", "text/plain", name, previous=True)
+        yield _of(pod, Kind.LOG, f"logs/{name}.previous.log", "text/plain", name, previous=True)
     for name in dict.fromkeys((*pod.container_ids, *_containers(pod))):
-        yield _of(pod, Source.LOG, f"logs/{name}.current.log", "text/plain", name)
+        yield _of(pod, Kind.LOG, f"logs/{name}.current.log", "text/plain", name)
 
 
 def _of(
-    pod: Pod, source: Source, path: str, media: str, container: str | None = None, *, previous: bool = False
+    pod: Pod, kind: Kind, path: str, media: str, container: str | None = None, *, previous: bool = False
 ) -> Request:
-    return Request(f"pods/{pod.name}-{pod.uid}/{path}", source, media, pod, container, previous)
+    return Request(f"pods/{pod.name}-{pod.uid}/{path}", kind, media, pod, container, previous)

@@ -10,7 +10,7 @@ import typer
 from firebreak.cli.session import IncidentName, Session, command
 
 
-class Verdict(StrEnum):
+class Nature(StrEnum):
     """What an incident turned out to be."""
 
     TRUE_POSITIVE = "TruePositive"
@@ -23,7 +23,7 @@ def close(
     session: Session,
     *,
     incident: IncidentName,
-    verdict: Annotated[Verdict, typer.Option(help="What it turned out to be.")],
+    verdict: Annotated[Nature, typer.Option(help="What it turned out to be.")],
     ticket: Annotated[str | None, typer.Option(metavar="T", help="A reference into your ticket system.")] = None,
     delete_pods: Annotated[
         bool, typer.Option("--delete-pods", help="Then delete the quarantined pods, with your own rights.")

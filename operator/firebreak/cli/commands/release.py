@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from firebreak.cli.commands.close import Verdict
+from firebreak.cli.commands.close import Nature
 from firebreak.cli.session import IncidentName, Session, command
 
 
@@ -20,7 +20,7 @@ def release(
     keep_detached: Annotated[
         bool, typer.Option("--keep-detached", help="Do not give a pod its own labels back.")
     ] = False,
-    verdict: Annotated[Verdict | None, typer.Option(help="Close the incident first, with this verdict.")] = None,
+    verdict: Annotated[Nature | None, typer.Option(help="Close the incident first, with this verdict.")] = None,
     uid: Annotated[
         str | None, typer.Option(metavar="UID", help="Of an incident that is gone; `status` names it.")
     ] = None,

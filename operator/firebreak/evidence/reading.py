@@ -9,7 +9,7 @@ MAX_ARTIFACT_BYTES = 64 * 1024**3
 """Bytes at most in one artifact: a hostile container can print for ever, and one S3 upload ends at 78 GiB here."""
 
 
-class Capture:
+class Reading:
     """One reading of one source. Errors of the source end it; they are a verdict, not a failure of ours."""
 
     def __init__(self, source: Source, limit: int = MAX_ARTIFACT_BYTES) -> None:
