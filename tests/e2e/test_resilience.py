@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -52,7 +53,8 @@ def bundle(where: Place, name: str) -> Bundle:
     """The evidence of an incident that is not sealed yet."""
     uid = where.get("incident", name)["metadata"]["uid"]
     store = EvidenceStore.open("s3://firebreak-evidence", store_options(where.cluster))
-    return Bundle.open(store, IncidentIdentity(namespace=where.namespace, name=name, uid=uid, cluster="local"))
+    identity = IncidentIdentity(namespace=where.namespace, name=name, uid=uid, cluster="local")
+    return Bundle.open(store, identity, clock=lambda: datetime.now(UTC))
 
 
 def in_the_middle(where: Place, name: str) -> dict[str, Artifact]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import LATER, NOW, merge_patched, status, unhurried
+from builders import NOW, merge_patched, status, unhurried
 from firebreak.api.playbook import STANDARD
 from firebreak.api.status import (
     ChangeReport,
@@ -27,10 +27,10 @@ from firebreak.model.record import (
     stamp,
     step,
     with_changes,
-    with_condition,
     with_step,
     without_leftovers,
 )
+from firebreak.model.verdict import Verdict, record
 
 MEBIBYTE = 2**20
 
@@ -203,27 +203,6 @@ def test_a_report_of_a_change_has_no_body_and_bounded_words() -> None:
     assert "password" not in said.model_dump_json()
 
 
-# --- conditions
-
-
-def test_a_transition_time_moves_only_when_the_status_does() -> None:
-    first = with_condition(IncidentStatus(), "Contained", "Unknown", "EnforcementUnproven", now=NOW)
-    same = with_condition(first, "Contained", "Unknown", "OtherPolicyEngines", "others", now=LATER, generation=2)
-    moved = with_condition(same, "Contained", "True", "Enforced", now=LATER)
-    assert [c.last_transition_time for s in (first, same, moved) for c in s.conditions] == [NOW, NOW, LATER]
-    assert same.conditions[0].reason == "OtherPolicyEngines"
-    assert (same.conditions[0].message, same.conditions[0].observed_generation) == ("others", 2)
-
-
-def test_conditions_stand_once_each_sorted_and_with_bounded_messages() -> None:
-    current = IncidentStatus()
-    for kind in ("Stalled", "Contained", "Ready", "Contained"):
-        current = with_condition(current, kind, "False", "Reason", "x" * 5000, now=NOW)
-    assert [c.type for c in current.conditions] == ["Contained", "Ready", "Stalled"]
-    assert {len(c.message) for c in current.conditions} == {4096}
-    assert current.condition("Recovered") is None
-
-
 # --- statuses as JSON
 
 scalars = st.booleans() | st.integers(-3, 3) | st.text(max_size=3)
@@ -267,7 +246,7 @@ def test_a_difference_removes_by_null_merges_objects_and_replaces_lists(old: Any
 def test_a_status_survives_being_written_and_read() -> None:
     binding = reported(ChangeState.DONE).model_copy(update={"before": {"subjects": [{"kind": "Group", "name": "ops"}]}})
     current = with_changes(status(capture=StepState.RUNNING), "revoke", {"patch RoleBinding shop/web": binding})
-    current = with_condition(current, "Contained", "True", "Enforced", "web-1", now=NOW)
+    current = record(current, Verdict("Contained", "True", "Enforced", "web-1"), now=NOW, generation=3)
     snapshot = PlaybookSnapshot(name="standard", digest="sha256:0", spec=STANDARD)
     current = current.model_copy(update={"playbook": snapshot})
     assert read_back(current) == current

@@ -51,6 +51,26 @@ def claimed(current: IncidentStatus, *verdicts: Verdict) -> IncidentStatus:
     return current
 
 
+# --- conditions
+
+
+def test_a_transition_time_moves_only_when_the_status_does() -> None:
+    first = record(IncidentStatus(), Verdict(CONTAINED, "Unknown", "EnforcementUnproven", ""), now=NOW, generation=1)
+    same = record(first, Verdict(CONTAINED, "Unknown", "OtherPolicyEngines", "others"), now=LATER, generation=2)
+    moved = record(same, Verdict(CONTAINED, "True", "Enforced", ""), now=LATER, generation=2)
+    assert [c.last_transition_time for s in (first, same, moved) for c in s.conditions] == [NOW, NOW, LATER]
+    assert same.conditions[0].reason == "OtherPolicyEngines"
+    assert (same.conditions[0].message, same.conditions[0].observed_generation) == ("others", 2)
+
+
+def test_conditions_stand_once_each_sorted_and_with_bounded_messages() -> None:
+    kinds = ("Stalled", "Contained", "Ready", "Contained")
+    current = claimed(IncidentStatus(), *(Verdict(kind, "False", "Reason", "x" * 5000) for kind in kinds))
+    assert [c.type for c in current.conditions] == ["Contained", "Ready", "Stalled"]
+    assert {len(c.message) for c in current.conditions} == {4096}
+    assert current.condition("Recovered") is None
+
+
 # --- conditions as kstatus reads them
 
 

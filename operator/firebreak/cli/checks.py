@@ -2,9 +2,9 @@
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
@@ -21,6 +21,7 @@ from firebreak.kube.client import Api
 from firebreak.kube.errors import Forbidden, NotFound
 from firebreak.kube.survey import find
 from firebreak.model.change import Ref
+from firebreak.model.clock import Clock
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.settings import Settings
 
@@ -48,14 +49,14 @@ class Check:
     remedy: str = ""
 
 
-async def server(api: Api, clock: Callable[[], datetime]) -> list[Check]:
+async def server(api: Api, clock: Clock) -> list[Check]:
     """Ask for the version, and compare clocks. Raises `Unavailable` when there is no answer at all."""
     version = await api.request("GET", "/version")
     reached = Check("api server", Outcome.OK, f"{api.base} runs Kubernetes {version.get('gitVersion', '?')}")
     return [reached, await _clock(api, clock)]
 
 
-async def _clock(api: Api, clock: Callable[[], datetime]) -> Check:
+async def _clock(api: Api, clock: Clock) -> Check:
     timeout = aiohttp.ClientTimeout(total=api.limits.timeout)
     try:
         async with api.session.get(f"{api.base}/version", headers=await api.headers(), timeout=timeout) as answer:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TypeVar
 
 from firebreak.api import bounds
@@ -16,6 +15,7 @@ from firebreak.engine.notices import Notices
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
 from firebreak.kube.tiers import Tiers
+from firebreak.model.clock import Clock
 from firebreak.model.enforcement import Enforcement
 from firebreak.model.incident import Incident
 from firebreak.model.names import IncidentRef
@@ -34,7 +34,7 @@ class Tools:
 
     api: Api
     settings: Settings
-    clock: Callable[[], datetime]
+    clock: Clock
     notices: Notices
     tiers: Tiers
     metrics: Metrics = field(default_factory=Metrics)

@@ -13,6 +13,7 @@ from firebreak.api.status import IncidentStatus, Phase
 from firebreak.engine.notices import Notices
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Conflict, Invalid
+from firebreak.model.clock import Clock
 from firebreak.model.incident import Incident, read, read_status, reference
 from firebreak.model.plan import steps_of
 from firebreak.model.record import difference, dump, stamp
@@ -22,7 +23,6 @@ log = structlog.get_logger()
 
 MOST_TRIES = 5  # of one write, while people edit the incident
 Edit = Callable[[IncidentStatus], IncidentStatus]
-Clock = Callable[[], datetime]
 
 
 INVALID: Final[tuple[tuple[str, Literal["True", "False"]], ...]] = (

@@ -7,7 +7,6 @@ take over. Containment does not wait for this: every replica contains.
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 import structlog
 
@@ -15,6 +14,7 @@ from firebreak.api.base import Json
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, Conflict, NotFound
 from firebreak.model.change import Ref
+from firebreak.model.clock import Clock
 from firebreak.model.record import stamp
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class Leadership:
         namespace: str,
         identity: str,
         seconds: int,
-        clock: Callable[[], datetime],
+        clock: Clock,
         changed: Callable[[bool], None],
     ) -> None:
         self._api = api

@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
-from datetime import datetime
 from typing import Final
 
 import structlog
@@ -12,6 +10,7 @@ from firebreak.api import API_VERSION
 from firebreak.api.base import Json
 from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, ApiError
+from firebreak.model.clock import Clock
 from firebreak.model.incident import Incident
 from firebreak.model.verdict import ACTION, CONTAINED, EVIDENCE, IDENTITY, NODE, RECOVERED, ROTATED, STALLED
 
@@ -26,7 +25,7 @@ LONGEST = 1024  # characters of an Event's message, by the API server's validati
 class Notices:
     """Posts Events about incidents."""
 
-    def __init__(self, api: Api, clock: Callable[[], datetime], reporter: str) -> None:
+    def __init__(self, api: Api, clock: Clock, reporter: str) -> None:
         self._api = api
         self._clock = clock
         self._reporter = reporter

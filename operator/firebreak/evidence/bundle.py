@@ -5,7 +5,7 @@ restart lists the receipts and captures only what has none.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,14 +19,8 @@ from firebreak.evidence.layout import RECEIPTS, IncidentIdentity, Layout, object
 from firebreak.evidence.reading import MAX_ARTIFACT_BYTES, Reading
 from firebreak.evidence.source import Source, clip
 from firebreak.evidence.store import EvidenceStore, Stored
+from firebreak.model.clock import Clock
 from firebreak.model.outcome import Completeness, Outcome
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
 
 
 def unique_id(now: datetime) -> str:
@@ -44,7 +38,7 @@ class Bundle:
     clock: Clock
 
     @classmethod
-    def open(cls, store: EvidenceStore, incident: IncidentIdentity, *, clock: Clock = utc_now) -> "Bundle":
+    def open(cls, store: EvidenceStore, incident: IncidentIdentity, *, clock: Clock) -> "Bundle":
         """Address an incident's evidence, whether there is any yet or not; sends nothing."""
         return cls(store, incident, Layout(incident.prefix), clock)
 

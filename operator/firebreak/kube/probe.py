@@ -18,6 +18,7 @@ from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, ApiError, Invalid, NotFound, Unavailable, error_from
 from firebreak.kube.probe_objects import CUT, FREE, RUN_LABEL, Run, hopeless, state_in_words
 from firebreak.model.change import Ref
+from firebreak.model.clock import Clock
 from firebreak.model.enforcement import Enforcement, Round, Sight, State, judge
 from firebreak.model.names import MANAGED_BY
 from firebreak.model.tiers import ENFORCEMENT
@@ -48,7 +49,7 @@ async def prove_enforcement(
     image: str,
     pull_secrets: tuple[str, ...] = (),
     timeout: float = START_WITHIN,  # noqa: ASYNC109 - it bounds one phase only; the others have bounds of their own
-    clock: Callable[[], datetime] = now,
+    clock: Clock = now,
 ) -> Enforcement:
     """Run the probe in a namespace and say what it showed. What cannot be tried is Unproven, with the reason.
 

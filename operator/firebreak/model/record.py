@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from firebreak.api import bounds
-from firebreak.api.base import Condition, Json
+from firebreak.api.base import Json
 from firebreak.api.status import ChangeReport, ChangeState, IncidentStatus, StepReport, StepState
 from firebreak.model.change import Change
 
@@ -61,31 +61,6 @@ def without_leftovers(status: IncidentStatus, name: str, planned: AbstractSet[st
         elif was.state is ChangeState.INTENDED or (failed and was.before is not None):
             kept[key] = was.model_copy(update={"state": ChangeState.DONE})
     return _with_all(status, name, kept)
-
-
-def with_condition(
-    status: IncidentStatus,
-    kind: str,
-    value: Literal["True", "False", "Unknown"],
-    reason: str,
-    message: str = "",
-    *,
-    now: str,
-    generation: int = 0,
-) -> IncidentStatus:
-    """Return the status with one condition set; its transition time moves only when its status does."""
-    old = status.condition(kind)
-    since = old.last_transition_time if old and old.status == value else now
-    new = Condition(
-        type=kind,
-        status=value,
-        reason=reason,
-        message=message[: bounds.MESSAGE],
-        last_transition_time=since,
-        observed_generation=generation,
-    )
-    others = [c for c in status.conditions if c.type != kind]
-    return status.model_copy(update={"conditions": sorted([*others, new], key=lambda c: c.type)})
 
 
 def report(change: Change, state: ChangeState, message: str = "") -> ChangeReport:

@@ -9,7 +9,7 @@ from firebreak.api.incident import IncidentSpec, Mode
 from firebreak.api.status import ChangeState, IncidentStatus, Phase, StepReport, StepState
 from firebreak.model.names import IncidentRef
 from firebreak.model.plan import joined, may_run
-from firebreak.model.record import ENDED, step, with_condition
+from firebreak.model.record import ENDED, step
 from firebreak.model.words import listed
 
 CONTAINED = "Contained"
@@ -37,10 +37,18 @@ class Verdict:
 
 
 def record(status: IncidentStatus, verdict: Verdict, *, now: str, generation: int) -> IncidentStatus:
-    """Return the status with a verdict set as condition."""
-    return with_condition(
-        status, verdict.condition, verdict.status, verdict.reason, verdict.message, now=now, generation=generation
+    """Return the status with a verdict set as condition; its transition time moves only when its status does."""
+    old = status.condition(verdict.condition)
+    new = Condition(
+        type=verdict.condition,
+        status=verdict.status,
+        reason=verdict.reason,
+        message=verdict.message[: bounds.MESSAGE],
+        last_transition_time=old.last_transition_time if old and old.status == verdict.status else now,
+        observed_generation=generation,
     )
+    others = [c for c in status.conditions if c.type != verdict.condition]
+    return status.model_copy(update={"conditions": sorted([*others, new], key=lambda c: c.type)})
 
 
 def conclude(
