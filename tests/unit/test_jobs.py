@@ -93,7 +93,7 @@ async def test_a_job_may_end_its_siblings_and_goes_on_itself() -> None:
             await asyncio.Event().wait()
         jobs.drop(lambda other: other.uid == key.uid and other != key)
         await asyncio.sleep(0)
-        ended.append(key.step)
+        ended.append(key.job)
 
     jobs = Jobs(run)
     jobs.wake(sibling)

@@ -113,6 +113,7 @@ class Step(Written):
 
 
 STEP_NAMES = tuple(Step.model_fields)
+QUARANTINE, CAPTURE, REVOKE, ROTATE, REPLACE = STEP_NAMES
 
 PLAYBOOK_RULES = tuple(
     (f"self.steps.filter(s, has(s.{name})).size() <= 1", f"step {name} stands more than once") for name in STEP_NAMES

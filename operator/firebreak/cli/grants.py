@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from firebreak.api.base import Json
+from firebreak.api.playbook import STEP_NAMES
 from firebreak.cli.checks import Check, Outcome
 from firebreak.cli.text import shown
 from firebreak.kube.client import Api
@@ -14,7 +15,6 @@ from firebreak.model.facts import Account
 from firebreak.model.tiers import CONTAIN, TIERS, Right, Tier, needed
 
 AT_ONCE = 16  # questions under way
-STEPS = ("quarantine", "capture", "revoke", "rotate", "replace")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def judge(tier: Tier, asked: list[Question], granted: set[Question], base: set[Q
     if not missing:
         return Check(name, Outcome.OK, f"granted to {who}")
     if tier is not CONTAIN and not granted - base:
-        steps = ", ".join(step for step in STEPS if needed(step) is tier)
+        steps = ", ".join(step for step in STEP_NAMES if needed(step) is tier)
         return Check(name, Outcome.UNKNOWN, f"not granted to {who}; the steps {steps} will be Blocked", tier.remedy)
     return Check(name, Outcome.FAILED, f"not granted to {who}: {shown(missing, 3)}", tier.remedy)
 

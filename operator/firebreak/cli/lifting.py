@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from firebreak.api import bounds
 from firebreak.api.base import SUBDOMAIN, Json
+from firebreak.api.playbook import REVOKE
 from firebreak.api.status import ChangeState
 from firebreak.cli.cluster import Cluster
 from firebreak.cli.failure import Failure
@@ -55,7 +56,7 @@ async def quarantined(api: Api, incident: IncidentRef) -> release.Quarantined:
 async def revoked(api: Api, incident: Incident) -> release.Revoked:
     """Read what was taken from the incident's accounts, and the bindings as they are."""
     done = {ChangeState.DONE, ChangeState.INTENDED}  # what was begun may have been done
-    changes = [c for c in step(incident.status, "revoke").changes.values() if c.state in done]
+    changes = [c for c in step(incident.status, REVOKE).changes.values() if c.state in done]
     recorded: dict[str, Json] = {}
     for change in changes:  # two accounts may have been taken out of one binding
         if change.before:

@@ -10,7 +10,7 @@ import structlog
 
 from firebreak import __version__
 from firebreak.api import bounds
-from firebreak.api.playbook import Capture
+from firebreak.api.playbook import CAPTURE, Capture
 from firebreak.api.status import EvidenceReport, IncidentStatus, StepState
 from firebreak.engine.case import Case
 from firebreak.engine.gather import held
@@ -35,7 +35,6 @@ from firebreak.steps.capture import Kind, Request
 
 log = structlog.get_logger()
 
-NAME = "capture"
 AT_ONCE = 4  # artifacts of one incident read at the same time
 STORE_AGAIN, BLOCKED_AGAIN, TARGET_AGAIN, STARTED_SOON = 5.0, 30.0, 5.0, 1.0  # seconds
 STARTS_WITHIN = timedelta(seconds=60)  # of its creation; after that the gaps are put on record
@@ -47,7 +46,7 @@ async def run(case: Case) -> float | None:
     if store is None:
         words = "no evidence store is configured: set FIREBREAK_STORE and restart Firebreak"
         return await _blocked(case, "NoStore", words)
-    tier = needed(NAME)
+    tier = needed(CAPTURE)
     if missing := await case.tools.tiers.missing(tier, case.id.namespace):
         return await _blocked(case, "RightsMissing", tier.refusal(missing))
     try:
@@ -56,7 +55,7 @@ async def run(case: Case) -> float | None:
         words = f"the store does not answer; tried again until it does: {error}"
         await case.journal.write(
             case.claim(Verdict(EVIDENCE, "False", "StoreUnavailable", words)),
-            lambda s: with_step(s, NAME, message=words),
+            lambda s: with_step(s, CAPTURE, message=words),
         )
         return STORE_AGAIN
     except StoreError as error:
@@ -71,13 +70,13 @@ async def _run(case: Case, store: EvidenceStore) -> float | None:
         return await _nobody(case)
     starting = [pod.uid for pod in pods if _starting(case, pod)]
     here = tuple(pod for pod in pods if pod.uid not in starting)
-    attempts, now = step(case.status, NAME).attempts + bool(here), case.journal.now()
-    started = step(case.status, NAME).started_at or now
-    case.journal.note(lambda s: with_step(s, NAME, state=StepState.RUNNING, attempts=attempts, started_at=started))
+    attempts, now = step(case.status, CAPTURE).attempts + bool(here), case.journal.now()
+    started = step(case.status, CAPTURE).started_at or now
+    case.journal.note(lambda s: with_step(s, CAPTURE, state=StepState.RUNNING, attempts=attempts, started_at=started))
     if here:
         await _collect_and_seal(case, store, here)
     else:
-        await case.journal.write(lambda s: with_step(s, NAME, message="the pod has not started yet"))
+        await case.journal.write(lambda s: with_step(s, CAPTURE, message="the pod has not started yet"))
     return STARTED_SOON if starting else None
 
 
@@ -102,12 +101,12 @@ def _gone(case: Case, uid: str, name: str) -> Pod:
 
 async def _nobody(case: Case) -> float:
     words = "no pod of the target is there; looking again until the incident is closed"
-    await case.block(NAME, Verdict(EVIDENCE, "False", "TargetNotFound", words))
+    await case.block(CAPTURE, Verdict(EVIDENCE, "False", "TargetNotFound", words))
     return TARGET_AGAIN
 
 
 async def _blocked(case: Case, reason: str, words: str) -> float:
-    await case.block(NAME, Verdict(EVIDENCE, "False", reason, words))
+    await case.block(CAPTURE, Verdict(EVIDENCE, "False", reason, words))
     return BLOCKED_AGAIN
 
 
@@ -122,7 +121,7 @@ async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, .
         began = "resumed" if have else "began"
         await custody.record(bundle, _collector(case), f"{began} to capture for incident {case.id}")
         case.handed_over = True
-    options = case.options(NAME, Capture)
+    options = case.options(CAPTURE, Capture)
     uids = {pod.uid for pod in pods}
     waves = capture.plan(pods, files=bool(options.paths))
     for number, wave in enumerate(waves):
@@ -192,7 +191,7 @@ async def _seal(case: Case, bundle: Bundle, uids: AbstractSet[str]) -> None:
     now = case.journal.now()
     await case.journal.write(
         case.claim(verdict),
-        lambda s: with_step(s, NAME, state=state, finished_at=now, message=verdict.message),
+        lambda s: with_step(s, CAPTURE, state=state, finished_at=now, message=verdict.message),
         lambda s: _with_sealed(s, uids),
         lambda s: s.model_copy(
             update={"evidence": report, "timings": s.timings.model_copy(update={"sealed_at": now})},

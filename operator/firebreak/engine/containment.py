@@ -9,7 +9,7 @@ import structlog
 
 from firebreak.api import bounds
 from firebreak.api.incident import Mode, Target
-from firebreak.api.playbook import Quarantine, Replace
+from firebreak.api.playbook import QUARANTINE, REPLACE, Quarantine, Replace
 from firebreak.api.status import ChangeState, IncidentStatus, StepState, Timings
 from firebreak.engine.case import Case, Tools, pin
 from firebreak.engine.execute import Result, carry_out, send
@@ -29,7 +29,6 @@ from firebreak.steps.replace import known_good
 
 log = structlog.get_logger()
 
-NAME = "quarantine"
 REFUSED_AGAIN = 5.0  # seconds
 
 
@@ -97,9 +96,9 @@ async def pods_to_cut(api: Api, incident: Incident, target: Target) -> tuple[Pod
 
 def cure(status: IncidentStatus) -> Mapping[str, str]:
     """Return the known-good images once replacing has begun; before that, what looks like the cure may be theirs."""
-    if not status.playbook or not step(status, "replace").attempts:
+    if not status.playbook or not step(status, REPLACE).attempts:
         return {}
-    options = status.playbook.spec.options("replace")
+    options = status.playbook.spec.options(REPLACE)
     return options.images if isinstance(options, Replace) else {}
 
 
@@ -120,12 +119,12 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
         _note(case, late)
         pods = await pods_to_cut(api, case.current, target)
     facts = await survey.network(api, case.id, pods)
-    detach = quarantine.detaching(target, case.options(NAME, Quarantine).detach)
+    detach = quarantine.detaching(target, case.options(QUARANTINE, Quarantine).detach)
     changes = tuple(quarantine.plan(facts, detach=detach))
     failures: list[str] = []
     if changes:
         await case.journal.write(
-            lambda s: with_changes(s, NAME, {c.id: report(c, ChangeState.INTENDED) for c in changes})
+            lambda s: with_changes(s, QUARANTINE, {c.id: report(c, ChangeState.INTENDED) for c in changes})
         )
         results = await _send_all(api, changes)
         _note(case, results)
@@ -136,13 +135,13 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
 
 def _note(case: Case, results: Iterable[Result]) -> None:
     reports = {r.change.id: report(r.change, r.state, r.message) for r in results}
-    case.journal.note(lambda s: with_changes(s, NAME, reports))
+    case.journal.note(lambda s: with_changes(s, QUARANTINE, reports))
 
 
 async def unverified(case: Case, error: ApiError) -> float:
     """What was cut cannot be looked at any more: the last word must not stay True."""
     words = f"whether the pods are still cut off could not be read: {error}"
-    await case.block(NAME, Verdict(CONTAINED, "Unknown", "CannotVerify", words))
+    await case.block(QUARANTINE, Verdict(CONTAINED, "Unknown", "CannotVerify", words))
     return REFUSED_AGAIN
 
 
@@ -163,21 +162,22 @@ async def leave_uncut(case: Case) -> None:
 
 async def refused(case: Case, error: ApiError) -> float:
     """The API server refused the cut itself: say so, loudly, and try again soon."""
-    words = f"the API server refused to let Firebreak cut the pod off: {error}; {needed(NAME).remedy} grants the right"
-    await case.block(NAME, Verdict(CONTAINED, "False", "Refused", words))
+    remedy = needed(QUARANTINE).remedy
+    words = f"the API server refused to let Firebreak cut the pod off: {error}; {remedy} grants the right"
+    await case.block(QUARANTINE, Verdict(CONTAINED, "False", "Refused", words))
     return REFUSED_AGAIN
 
 
 def record_cut(case: Case, first: Cut) -> None:
     """Put the first cut on record, in memory; the next write carries it. Nobody there: nothing was cut yet."""
-    was = step(case.status, NAME)
+    was = step(case.status, QUARANTINE)
     if case.seen is not None and first.pods and not was.attempts:
         case.tools.metrics.contain_seconds.observe(first.ended - case.seen)
     changes = [quarantine.deny_all(case.id), *(quarantine.label(case.id, pod.ref) for pod in first.pods)]
     case.journal.note(
         lambda s: pin(s, first.pods),
-        lambda s: with_step(s, NAME, state=StepState.RUNNING, started_at=was.started_at or first.at, attempts=1),
-        lambda s: with_changes(s, NAME, {c.id: report(c, ChangeState.DONE) for c in changes}),
+        lambda s: with_step(s, QUARANTINE, state=StepState.RUNNING, started_at=was.started_at or first.at, attempts=1),
+        lambda s: with_changes(s, QUARANTINE, {c.id: report(c, ChangeState.DONE) for c in changes}),
         lambda s: _timed(s, cut_at=first.at) if first.pods else s,
     )
 
@@ -205,7 +205,7 @@ async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
     if failures:
         verdict = replace(verdict, message=f"{verdict.message} ({'; '.join(failures)})")
     near = await survey.neighbours(case.tools.api, [p.node for p in facts.pods if any(suspicion.escapes(p))])
-    now, was = case.journal.now(), step(case.status, NAME)
+    now, was = case.journal.now(), step(case.status, QUARANTINE)
     cut_off = [pod.name for pod in facts.pods if case.id.label in pod.labels]
     state = StepState.RUNNING if verdict.reason in {"TargetNotFound", "NotCut"} else StepState.DONE
     finished = (was.finished_at or now) if state is StepState.DONE else None
@@ -213,7 +213,7 @@ async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
     await case.journal.write(
         case.claim(verdict),
         case.claim(suspicion.node(facts.pods, near)),
-        lambda s: with_step(s, NAME, state=state, message=verdict.message, finished_at=finished),
+        lambda s: with_step(s, QUARANTINE, state=state, message=verdict.message, finished_at=finished),
         lambda s: s.model_copy(update={"held": sorted(cut_off)[: bounds.PODS]}),
         lambda s: _timed(s, contained_at=now) if first else s,
     )

@@ -9,7 +9,8 @@ import structlog
 
 from firebreak.api.base import Json
 from firebreak.api.incident import Mode
-from firebreak.api.status import Phase, StepState
+from firebreak.api.playbook import CAPTURE, QUARANTINE
+from firebreak.api.status import Phase
 from firebreak.engine import arrivals, capture, containment, planning, stage
 from firebreak.engine.arrivals import Watches
 from firebreak.engine.case import Case, Tools
@@ -22,8 +23,8 @@ from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
 from firebreak.model.change import collection
 from firebreak.model.incident import BadSpecError, Incident, identify, read, reference
-from firebreak.model.plan import PLAN_STEP, joined, ready, sealed
-from firebreak.model.record import ENDED, stamp, step
+from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
+from firebreak.model.record import AT_REST, ENDED, stamp, step
 
 log = structlog.get_logger()
 
@@ -32,8 +33,7 @@ OPEN_ONLY = "status.phase!=Closed"
 LIST_AGAIN = 1.0  # seconds: after a change of leaders nothing is cut before the list
 Handler = Callable[[Case], Awaitable[float | None]]
 
-_WAITING = ENDED | {StepState.WAITING, StepState.BLOCKED}
-_FIRST = {Mode.RESPOND: ("quarantine",), Mode.PRESERVE: (OPEN,), Mode.PLAN: (PLAN_STEP,)}
+_FIRST = {Mode.RESPOND: (QUARANTINE,), Mode.PRESERVE: (OPEN,), Mode.PLAN: (PLAN_JOB,)}
 
 
 class Controller:
@@ -52,9 +52,9 @@ class Controller:
         tools.metrics.incidents.set_function(lambda: len(self._latest))
         tools.metrics.jobs.set_function(lambda: len(self.jobs))
         self._handlers: Mapping[str, Handler] = {
-            "quarantine": self._quarantine,
-            "capture": capture.run,
-            PLAN_STEP: planning.run,
+            QUARANTINE: self._quarantine,
+            CAPTURE: capture.run,
+            PLAN_JOB: planning.run,
             CLOSE: self._close,
             OPEN: containment.leave_uncut,
             **{each.name: _stage_handler(each) for each in STAGES},
@@ -125,7 +125,7 @@ class Controller:
     def _ended(self, uid: str, name: str) -> bool:
         """Whether a step ended for now, for all pods: its own slow pause decides when it is looked at again."""
         case = self.cases.get(uid)
-        if case is None or name == "quarantine":
+        if case is None or name == QUARANTINE:
             return False
         return step(case.status, name).state in ENDED and not joined(name, case.status)
 
@@ -173,13 +173,13 @@ class Controller:
     async def _run(self, key: Key) -> float | None:
         """Do one job once."""
         raw = self._latest.get(key.uid)
-        if raw is None or (key.step != FOLLOW and not self.leading):
+        if raw is None or (key.job != FOLLOW and not self.leading):
             return None
-        structlog.contextvars.bind_contextvars(incident=str(identify(raw)), step=key.step)  # of this job's task alone
+        structlog.contextvars.bind_contextvars(incident=str(identify(raw)), step=key.job)  # of this job's task alone
         started, before = time.monotonic(), self._progress(key)
         result = "error"
         try:
-            again = await (self._follow(raw) if key.step == FOLLOW else self._lead_job(key, raw))
+            again = await (self._follow(raw) if key.job == FOLLOW else self._lead_job(key, raw))
             result = "again" if again is not None else "settled"
         except NotFound as error:
             if await survey.find(self.tools.api, reference(raw)):
@@ -196,16 +196,16 @@ class Controller:
             self.jobs.drop(lambda other: other.uid == key.uid and other != key)
             again = 1.0
         finally:
-            self.tools.metrics.step_seconds.labels(key.step).observe(time.monotonic() - started)
-            self.tools.metrics.step_results.labels(key.step, result).inc()
-        if key.step not in {CLOSE, FOLLOW} and (again is None or self._progress(key) != before):
+            self.tools.metrics.step_seconds.labels(key.job).observe(time.monotonic() - started)
+            self.tools.metrics.step_results.labels(key.job, result).inc()
+        if key.job not in {CLOSE, FOLLOW} and (again is None or self._progress(key) != before):
             self._wake_others(key)
         return again
 
     def _progress(self, key: Key) -> object:
         """What other steps may wait for: it differs when a job has moved something."""
         case = self.cases.get(key.uid)
-        return case and (step(case.status, key.step).state, len(case.status.pods), sealed(case.status))
+        return case and (step(case.status, key.job).state, len(case.status.pods), sealed(case.status))
 
     def _wake_others(self, key: Key) -> None:
         """Start what this job made possible, or what ran before a restart; what waits is asked at the resync."""
@@ -214,9 +214,9 @@ class Controller:
             return
         for name in self._due(key.uid, raw):
             state = step(case.status, name).state
-            waits = state in _WAITING or Key(key.uid, name) in self.jobs
+            waits = state in AT_REST or Key(key.uid, name) in self.jobs
             again = state in ENDED and joined(name, case.status)
-            if name not in {"quarantine", key.step} and (again or not waits):
+            if name not in {QUARANTINE, key.job} and (again or not waits):
                 self.jobs.wake(Key(key.uid, name))
 
     async def _case(self, uid: str, raw: Json) -> Case:
@@ -224,7 +224,7 @@ class Controller:
 
     async def _lead_job(self, key: Key, raw: Json) -> float | None:
         incident = read(raw)
-        if key.step == "quarantine" and self.cases.get(key.uid) is None and self._uncut(incident):
+        if key.job == QUARANTINE and self.cases.get(key.uid) is None and self._uncut(incident):
             try:
                 cut = await containment.cut(self.tools, incident)
             except (Forbidden, Invalid) as error:
@@ -235,9 +235,9 @@ class Controller:
             self._forget(key.uid)
             return None
         await self.cases.keep_playbook(case)
-        if key.step not in {*self._due(key.uid, raw), OPEN}:
+        if key.job not in {*self._due(key.uid, raw), OPEN}:
             return None  # settled meanwhile
-        return await self._handlers[key.step](case)
+        return await self._handlers[key.job](case)
 
     async def _follow(self, raw: Json) -> float | None:
         """Leave the leader a moment, look, and contain if nobody has."""
@@ -260,7 +260,7 @@ class Controller:
 
     async def _quarantine(self, case: Case) -> float | None:
         try:
-            await containment.contain(case, lambda: self._wake_others(Key(case.id.uid, "quarantine")))
+            await containment.contain(case, lambda: self._wake_others(Key(case.id.uid, QUARANTINE)))
         except (*PERMANENT, Unavailable) as error:
             if case.status.timings.cut_at:
                 return await containment.unverified(case, error)
@@ -269,7 +269,7 @@ class Controller:
 
     async def _close(self, case: Case) -> None:
         """The last word. The quarantine stays until somebody with the right to lifts it."""
-        self.jobs.drop(lambda key: key.uid == case.id.uid and key.step != CLOSE)
+        self.jobs.drop(lambda key: key.uid == case.id.uid and key.job != CLOSE)
         now = case.journal.now()
         await case.journal.write(
             lambda s: s.model_copy(

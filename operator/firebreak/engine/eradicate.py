@@ -6,7 +6,7 @@ Nothing is decided here: each joins `kube.survey` with its pure step, and asks t
 import asyncio
 from collections.abc import Iterable
 
-from firebreak.api.playbook import Replace, Rotate
+from firebreak.api.playbook import REPLACE, REVOKE, ROTATE, Replace, Rotate
 from firebreak.api.status import ChangeState
 from firebreak.engine.case import Case
 from firebreak.engine.gather import accounts, held, rights
@@ -22,7 +22,7 @@ from firebreak.steps import replace, revoke, rotate, suspicion
 class Revoke:
     """Take the accounts out of every binding that names them, then ask what is left."""
 
-    name = "revoke"
+    name = REVOKE
     condition = IDENTITY
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
@@ -51,7 +51,7 @@ class Revoke:
 class RotateSecrets:
     """Rotate what was in reach, restart who uses it, and watch the restart."""
 
-    name = "rotate"
+    name = ROTATE
     condition = ROTATED
 
     async def _facts(self, case: Case) -> Secrets:
@@ -69,7 +69,7 @@ class RotateSecrets:
 
     async def confirm(self, case: Case) -> Verdict | None:
         """True only when nothing in reach was left out and every restarted workload is back."""
-        changes = step(case.status, "rotate").changes.values()
+        changes = step(case.status, self.name).changes.values()
         restarted = [c.object for c in changes if c.state is ChangeState.DONE and not c.object.startswith("Secret ")]
         for ref in map(Ref.parse, restarted):
             live = await survey.find(case.tools.api, ref)
@@ -79,13 +79,13 @@ class RotateSecrets:
 
     def patience(self, case: Case) -> float:
         """How long consumers may take."""
-        return case.options("rotate", Rotate).timeout_seconds
+        return case.options(self.name, Rotate).timeout_seconds
 
 
 class ReplaceWorkload:
     """Bring the workload back and verify that it is the cure that runs."""
 
-    name = "replace"
+    name = REPLACE
     condition = RECOVERED
 
     async def _facts(self, case: Case) -> tuple[Workload, ...]:
@@ -94,12 +94,12 @@ class ReplaceWorkload:
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
         """Roll out the known-good image, where one is named."""
-        images = case.options("replace", Replace).images
+        images = case.options(self.name, Replace).images
         return tuple(change for facts in await self._facts(case) for change in replace.plan(facts, images))
 
     async def confirm(self, case: Case) -> Verdict | None:
         """Ready, the wanted image by digest where one was named, and no pod of it under quarantine."""
-        images = case.options("replace", Replace).images
+        images = case.options(self.name, Replace).images
         verdicts = [
             replace.judge(facts, images, back=facts.controller is not None and replace.rolled_out(facts.controller))
             for facts in await self._facts(case)
@@ -112,7 +112,7 @@ class ReplaceWorkload:
 
     def patience(self, case: Case) -> float:
         """How long the workload may take."""
-        return case.options("replace", Replace).timeout_seconds
+        return case.options(self.name, Replace).timeout_seconds
 
 
 STAGES: Iterable[Stage] = (Revoke(), RotateSecrets(), ReplaceWorkload())

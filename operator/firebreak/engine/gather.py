@@ -1,5 +1,6 @@
 """Facts about a whole incident: its accounts, their rights, and its pods that are still there."""
 
+from firebreak.api.playbook import REVOKE
 from firebreak.engine.case import Case
 from firebreak.kube import survey
 from firebreak.model.facts import Account, Rights
@@ -14,7 +15,7 @@ def accounts(case: Case) -> list[Account]:
 
 async def rights(case: Case) -> list[Rights]:
     """Read the rights of all accounts, with the bindings that were shrunk by this incident."""
-    revoked = [change.object for change in step(case.status, "revoke").changes.values()]
+    revoked = [change.object for change in step(case.status, REVOKE).changes.values()]
     uids = list(case.status.pods)
     return [await survey.rights(case.tools.api, case.id, account, uids, revoked) for account in accounts(case)]
 

@@ -1,6 +1,6 @@
 """Jobs by key: level-triggered, one at a time for each key, retried with a growing pause.
 
-A key is (incident's uid, step). Waking a job that runs makes it run once more afterwards; waking one that pauses ends
+A key is (incident's uid, job). Waking a job that runs makes it run once more afterwards; waking one that pauses ends
 the pause. So events may come twice, late or out of order: a job looks at the world, not at the event.
 """
 
@@ -18,10 +18,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between tries of a job that fa
 
 @dataclass(frozen=True)
 class Key:
-    """What a job is about."""
+    """Which job: of an incident, a step by its name, or other work that is done for it."""
 
     uid: str
-    step: str
+    job: str
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Jobs:
         if job is None:
             job = self._jobs[key] = _Job()
             job.woken.set()
-            job.task = asyncio.create_task(self._keep(key, job), name=f"{key.step} {key.uid}")
+            job.task = asyncio.create_task(self._keep(key, job), name=f"{key.job} {key.uid}")
         job.woken.set()
 
     def __contains__(self, key: Key) -> bool:
@@ -78,7 +78,7 @@ class Jobs:
             except Exception:  # one incident's bug must not end the others; it is logged, counted and tried again
                 failures += 1
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-                log.exception("job failed", uid=key.uid, job=key.step, failures=failures, next_try_in=pause)
+                log.exception("job failed", uid=key.uid, job=key.job, failures=failures, next_try_in=pause)
             if pause is not None:
                 await _wait(job.woken, pause)
         if self._jobs.get(key) is job:

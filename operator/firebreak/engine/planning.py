@@ -1,6 +1,6 @@
 """Mode Plan: what would be done, each Change with reason and risk. Nothing is touched but the incident's own status."""
 
-from firebreak.api.playbook import Capture, Detach, Quarantine
+from firebreak.api.playbook import CAPTURE, QUARANTINE, Capture, Detach, Quarantine
 from firebreak.api.status import ChangeState, StepState
 from firebreak.engine import containment
 from firebreak.engine.case import Case, pin
@@ -21,8 +21,8 @@ async def run(case: Case) -> None:
     target = case.incident.spec.target
     pods = await survey.target_pods(case.tools.api, case.id, target, case.incident.pod_uids) if target else ()
     facts = await survey.network(case.tools.api, case.id, pods)
-    detach = quarantine.detaching(target, case.options("quarantine", Quarantine).detach)
-    plans: dict[str, tuple[Change, ...]] = {"quarantine": tuple(quarantine.plan(facts, detach=detach))}
+    detach = quarantine.detaching(target, case.options(QUARANTINE, Quarantine).detach)
+    plans: dict[str, tuple[Change, ...]] = {QUARANTINE: tuple(quarantine.plan(facts, detach=detach))}
     trial = _trial(case, pods, detach=detach)
     named = {step.name for step in case.playbook.steps}
     for stage in STAGES:
@@ -31,10 +31,10 @@ async def run(case: Case) -> None:
                 plans[stage.name] = await stage.plan(trial)
             except PERMANENT as error:
                 _note_unplanned(case, stage.name, str(error))
-    waves = capture.plan(pods, files=bool(case.options("capture", Capture).paths))
+    waves = capture.plan(pods, files=bool(case.options(CAPTURE, Capture).paths))
     number = sum(len(wave) for wave in waves)
     words = f"{number} artifacts of {len(pods)} pods would be preserved" if target else "no target is named"
-    case.journal.note(lambda s: with_step(s, "capture", state=StepState.PENDING, message=words))
+    case.journal.note(lambda s: with_step(s, CAPTURE, state=StepState.PENDING, message=words))
     for name, changes in plans.items():
         _note(case, name, changes)
     await case.journal.write(case.claim(containment.not_requested(case)))

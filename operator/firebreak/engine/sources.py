@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 
 from firebreak.api.base import Json
-from firebreak.api.playbook import Capture
+from firebreak.api.playbook import REVOKE, Capture
 from firebreak.engine.case import Case, Tools, as_met
 from firebreak.evidence.source import BytesSource, Source
 from firebreak.kube import survey
@@ -61,7 +61,7 @@ def _stream(tools: Tools, request: Request, options: Capture, limits: Limits) ->
 
 async def _surroundings(case: Case, pod: Pod) -> Json:
     """What stands around a pod as it was met: meanwhile it was detached, and its rights may be revoked already."""
-    changes = step(case.status, "revoke").changes.values()
+    changes = step(case.status, REVOKE).changes.values()
     revoked = {change.object: change.before for change in changes if change.before}
     record = case.status.pods.get(pod.uid)
     return await survey.surroundings(case.tools.api, as_met(pod, record) if record else pod, revoked)

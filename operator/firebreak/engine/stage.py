@@ -16,7 +16,7 @@ from firebreak.engine.execute import Result, carry_out, verify
 from firebreak.kube.errors import PERMANENT, Conflict
 from firebreak.model.change import Change
 from firebreak.model.plan import joined
-from firebreak.model.record import ENDED, report, step, with_changes, with_step, without_leftovers
+from firebreak.model.record import SETTLED, report, step, with_changes, with_step, without_leftovers
 from firebreak.model.tiers import needed
 from firebreak.model.verdict import Verdict
 
@@ -24,9 +24,6 @@ log = structlog.get_logger()
 
 ASK_AGAIN, AFTER_CONFLICT, WHILE_BLOCKED = 0.5, 0.2, 30.0  # seconds
 MOST_CONFLICTS = 6
-
-# Looking again must not make a settled incident look busy: these keep their state until something else comes of it.
-QUIETLY = ENDED | {StepState.WAITING}
 
 
 class Stage(Protocol):
@@ -66,7 +63,7 @@ async def run(case: Case, stage: Stage) -> float | None:
     tier = needed(stage.name)
     if missing := await case.tools.tiers.missing(tier, case.id.namespace):
         return await _blocked(case, stage, "RightsMissing", tier.refusal(missing))
-    if step(case.status, stage.name).state not in QUIETLY:
+    if step(case.status, stage.name).state not in SETTLED:
         _begin(case, stage)
     try:
         state = await _run(case, stage)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 PREFIX = "firebreak.dev"
 QUARANTINE_PREFIX = f"quarantine.{PREFIX}/"
-QUARANTINE = "quarantine"  # the guide's label, for people and their own selectors; goes with the last key
+QUARANTINE_LABEL = "quarantine"  # the guide's label, for people and their own selectors; goes with the last key
 MANAGED_BY = {"app.kubernetes.io/managed-by": "firebreak"}
 
 ORIGINAL_LABELS = f"{PREFIX}/original-labels"
 INCIDENT = f"{PREFIX}/incident"
-ROTATE = f"{PREFIX}/rotate"
+ROTATE_ANNOTATION = f"{PREFIX}/rotate"
 
 # Node autoscalers must not drain the evidence away. Sources: the FAQ of cluster-autoscaler ("What types of pods can
 # prevent CA from removing a node") and Karpenter's "Disruption" page (pod-level controls).

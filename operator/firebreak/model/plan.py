@@ -8,12 +8,12 @@ nothing that destroys state runs before the seal.
 """
 
 from firebreak.api.incident import IncidentSpec, Mode
-from firebreak.api.playbook import PlaybookSpec
+from firebreak.api.playbook import CAPTURE, QUARANTINE, REVOKE, PlaybookSpec
 from firebreak.api.status import IncidentStatus, StepState
 from firebreak.model.record import ENDED, step
 
-ALWAYS = {Mode.RESPOND: ("quarantine", "capture"), Mode.PRESERVE: ("capture",), Mode.PLAN: ()}
-PLAN_STEP = "plan"  # mode Plan's only job: writes what would be done
+ALWAYS = {Mode.RESPOND: (QUARANTINE, CAPTURE), Mode.PRESERVE: (CAPTURE,), Mode.PLAN: ()}
+PLAN_JOB = "plan"  # mode Plan's only job: writes what would be done
 
 
 def steps_of(spec: IncidentSpec, playbook: PlaybookSpec) -> tuple[str, ...]:
@@ -27,25 +27,25 @@ def steps_of(spec: IncidentSpec, playbook: PlaybookSpec) -> tuple[str, ...]:
 def ready(spec: IncidentSpec, status: IncidentStatus, playbook: PlaybookSpec) -> tuple[str, ...]:
     """Return the steps that may run now. Each is asked again, whatever came of it: the world may have moved."""
     if spec.mode is Mode.PLAN:
-        return (PLAN_STEP,)
+        return (PLAN_JOB,)
     names = steps_of(spec, playbook)
-    return tuple(name for name in names if name == "quarantine" or may_run(name, names, status))
+    return tuple(name for name in names if name == QUARANTINE or may_run(name, names, status))
 
 
 def may_run(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
     """Return whether a step other than the quarantine, one of `names` in their order, may run now."""
-    if name == "capture" and step(status, name).state in ENDED and not joined(name, status):
+    if name == CAPTURE and step(status, name).state in ENDED and not joined(name, status):
         return False  # what is sealed stays sealed, gaps and all
-    if "quarantine" in names and not step(status, "quarantine").attempts:
+    if QUARANTINE in names and not step(status, QUARANTINE).attempts:
         return False  # the cut has not been tried yet: nothing goes before it
-    if name in {"capture", "revoke"}:
+    if name in {CAPTURE, REVOKE}:
         return True
     return sealed(status) and not _earlier_busy(name, names, status)
 
 
 def joined(name: str, status: IncidentStatus) -> bool:
     """Return whether pods joined the incident since a step, which is not the quarantine, ended last."""
-    return _unsealed(status) if name == "capture" else step(status, name).pods < len(status.pods)
+    return _unsealed(status) if name == CAPTURE else step(status, name).pods < len(status.pods)
 
 
 def sealed(status: IncidentStatus) -> bool:
@@ -59,5 +59,5 @@ def _unsealed(status: IncidentStatus) -> bool:
 
 def _earlier_busy(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
     """Whether a step before this one is still on its way by itself; one that waits for a person holds nobody up."""
-    earlier = [n for n in names[: names.index(name)] if n not in {"quarantine", "capture", "revoke"}]
+    earlier = [n for n in names[: names.index(name)] if n not in {QUARANTINE, CAPTURE, REVOKE}]
     return any(step(status, n).state in {StepState.PENDING, StepState.RUNNING} for n in earlier)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from firebreak.api.base import Json
 from firebreak.model.change import Ref
 from firebreak.model.loose import mapping, mappings, text
-from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE, QUARANTINE_PREFIX
+from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE_LABEL, QUARANTINE_PREFIX
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 REVISION = "pod-template-hash"  # the label by which a Deployment tells its ReplicaSets, and their names, apart
@@ -67,7 +67,7 @@ class Pod:
     @property
     def own_labels(self) -> dict[str, str]:
         """The labels that are not of a quarantine."""
-        return {k: v for k, v in self.labels.items() if not k.startswith(QUARANTINE_PREFIX) and k != QUARANTINE}
+        return {k: v for k, v in self.labels.items() if not k.startswith(QUARANTINE_PREFIX) and k != QUARANTINE_LABEL}
 
     @property
     def quarantined(self) -> bool:

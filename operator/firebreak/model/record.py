@@ -13,6 +13,10 @@ from firebreak.model.change import Change
 
 ENDED = frozenset({StepState.DONE, StepState.PARTIAL, StepState.FAILED})
 """What has ended for now. It is looked at again, slowly: people may mend what failed, and undo what was done."""
+SETTLED = ENDED | {StepState.WAITING}
+"""What keeps its state while it is looked at again: that must not make a settled incident look busy."""
+AT_REST = SETTLED | {StepState.BLOCKED}
+"""What another step's progress does not wake: it is asked again at the resync, or after a pause of its own."""
 
 
 def stamp(moment: datetime) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from firebreak.api import GROUP
 from firebreak.api.base import Json
+from firebreak.api.playbook import CAPTURE, QUARANTINE, REPLACE, REVOKE, ROTATE
 from firebreak.model.words import listed
 
 CORE = ""
@@ -153,11 +154,11 @@ ERADICATE = Tier(
 TIERS = (CONTAIN, PRESERVE, ERADICATE)
 
 _NEEDED = {
-    "quarantine": CONTAIN,
-    "capture": PRESERVE,
-    "revoke": ERADICATE,
-    "rotate": ERADICATE,
-    "replace": ERADICATE,
+    QUARANTINE: CONTAIN,
+    CAPTURE: PRESERVE,
+    REVOKE: ERADICATE,
+    ROTATE: ERADICATE,
+    REPLACE: ERADICATE,
 }
 
 

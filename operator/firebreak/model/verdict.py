@@ -6,6 +6,7 @@ from typing import Literal
 from firebreak.api import bounds
 from firebreak.api.base import Condition
 from firebreak.api.incident import IncidentSpec, Mode
+from firebreak.api.playbook import CAPTURE, QUARANTINE, REPLACE, REVOKE, ROTATE
 from firebreak.api.status import ChangeState, IncidentStatus, Phase, StepReport, StepState
 from firebreak.model.names import IncidentRef
 from firebreak.model.plan import joined, may_run
@@ -113,7 +114,7 @@ def _ready(busy: list[str], stuck: list[str]) -> Verdict:
 
 def _moves(name: str, report: StepReport, steps: tuple[str, ...], status: IncidentStatus) -> bool:
     """Whether a step is at work or next. One that waits for another only is not: that other one is, or is stuck."""
-    may_begin = name == "quarantine" or may_run(name, steps, status)
+    may_begin = name == QUARANTINE or may_run(name, steps, status)
     return report.state is StepState.RUNNING or (report.state is StepState.PENDING and may_begin)
 
 
@@ -122,7 +123,7 @@ def _not_yet(status: IncidentStatus, *, now: str, generation: int) -> IncidentSt
     for name, kind, reason, words in _SPEAKS_FOR_ALL:
         claimed = status.condition(kind)
         if claimed and claimed.status == "True" and joined(name, status):
-            late = sorted(pod.name for pod in status.pods.values() if not pod.sealed) if name == "capture" else []
+            late = sorted(pod.name for pod in status.pods.values() if not pod.sealed) if name == CAPTURE else []
             of = f" of {listed(late)}, which" if late else " of the pods that"
             verdict = Verdict(kind, "False", reason, f"{words}{of} joined since")
             status = record(status, verdict, now=now, generation=generation)
@@ -130,10 +131,10 @@ def _not_yet(status: IncidentStatus, *, now: str, generation: int) -> IncidentSt
 
 
 _SPEAKS_FOR_ALL = (
-    ("capture", EVIDENCE, "Capturing", "sealed, but not yet"),
-    ("revoke", IDENTITY, "Revoking", "revoked, but not yet the rights"),
-    ("rotate", ROTATED, "Rotating", "rotated, but not yet the secrets"),
-    ("replace", RECOVERED, "Replacing", "back, but not yet the workloads"),
+    (CAPTURE, EVIDENCE, "Capturing", "sealed, but not yet"),
+    (REVOKE, IDENTITY, "Revoking", "revoked, but not yet the rights"),
+    (ROTATE, ROTATED, "Rotating", "rotated, but not yet the secrets"),
+    (REPLACE, RECOVERED, "Replacing", "back, but not yet the workloads"),
 )
 
 
@@ -155,7 +156,7 @@ def _phase(
     return Phase.WAITING if waiting else Phase.RESPONDED
 
 
-_BUSY_PHASE = {"quarantine": Phase.CONTAINING, "capture": Phase.PRESERVING}
+_BUSY_PHASE = {QUARANTINE: Phase.CONTAINING, CAPTURE: Phase.PRESERVING}
 
 
 def _needs(

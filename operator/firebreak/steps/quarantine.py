@@ -13,7 +13,7 @@ from firebreak.model.names import (
     INCIDENT,
     MANAGED_BY,
     ORIGINAL_LABELS,
-    QUARANTINE,
+    QUARANTINE_LABEL,
     QUARANTINE_PREFIX,
     STAY,
     IncidentRef,
@@ -30,7 +30,7 @@ def first_cut(incident: IncidentRef, pod: Ref) -> tuple[Change, Change]:
 
 def label(incident: IncidentRef, pod: Ref) -> Change:
     """Put the incident's own key on a pod. The answer to this patch is the pod itself."""
-    body: Json = {"metadata": {"labels": {incident.label: "true", QUARANTINE: "true"}, "annotations": dict(STAY)}}
+    body: Json = {"metadata": {"labels": {incident.label: "true", QUARANTINE_LABEL: "true"}, "annotations": dict(STAY)}}
     return Change(
         Verb.PATCH,
         pod,
@@ -161,7 +161,7 @@ def original_labels(pod: Pod) -> dict[str, str] | None:
         return None
     if not isinstance(recorded, dict) or not all(isinstance(value, str) for value in recorded.values()):
         return None
-    return {k: v for k, v in recorded.items() if k != QUARANTINE and not k.startswith(QUARANTINE_PREFIX)}
+    return {k: v for k, v in recorded.items() if k != QUARANTINE_LABEL and not k.startswith(QUARANTINE_PREFIX)}
 
 
 def _originals(pod: Pod) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Ref, Risk, Verb
 from firebreak.model.facts import Account
-from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE, QUARANTINE_PREFIX, STAY, IncidentRef
+from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE_LABEL, QUARANTINE_PREFIX, STAY, IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.steps.quarantine import original_labels
 from firebreak.steps.revoke import names
@@ -66,7 +66,7 @@ def _free(incident: IncidentRef, pod: Pod, *, keep_detached: bool) -> Change:
     annotations: dict[str, str | None] = {}
     back: dict[str, str] | None = None
     if not others(pod, incident):
-        labels[QUARANTINE] = None
+        labels[QUARANTINE_LABEL] = None
         annotations |= {key: None for key, value in STAY.items() if pod.annotations.get(key) == value}
         back = None if keep_detached else original_labels(pod)
         if back is not None:

@@ -16,7 +16,7 @@ from firebreak.api.status import ChangeReport, ChangeState
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
 from firebreak.model.loose import mapping, text
-from firebreak.model.names import ROTATE
+from firebreak.model.names import ROTATE_ANNOTATION
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import ROTATED, Verdict
 from firebreak.model.words import listed
@@ -71,9 +71,9 @@ def _secret(facts: Secrets, use: SecretUse) -> Change:
     if words := _by_hand(facts, use):
         return _manual(facts, target, words)
     try:
-        keys = recipe((use.metadata or {})["annotations"][ROTATE])
+        keys = recipe((use.metadata or {})["annotations"][ROTATE_ANNOTATION])
     except BadAnnotation as error:
-        return _manual(facts, target, f"annotation {ROTATE}: {error}")
+        return _manual(facts, target, f"annotation {ROTATE_ANNOTATION}: {error}")
     return _generate(facts, target, use, keys)
 
 
@@ -85,8 +85,9 @@ def _by_hand(facts: Secrets, use: SecretUse) -> str:
     owner = next((o for o in use.metadata.get("ownerReferences") or [] if o.get("controller")), None)
     if owner:
         return f"{owner.get('kind')} {owner.get('name')} owns it; rotate at the source, it would be overwritten here"
-    if ROTATE not in (use.metadata.get("annotations") or {}):
-        return f"in reach ({ways}); its owner did not opt in with the annotation {ROTATE}: rotate it where it is issued"
+    if ROTATE_ANNOTATION not in (use.metadata.get("annotations") or {}):
+        opt_in = f"its owner did not opt in with the annotation {ROTATE_ANNOTATION}"
+        return f"in reach ({ways}); {opt_in}: rotate it where it is issued"
     if not _marked(facts, use) and (in_the_way := _in_the_way(facts, use)):
         return f"in reach ({ways}); {in_the_way}"
     return ""
