@@ -14,7 +14,7 @@ from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.notices import Notices
 from firebreak.evidence.store import EvidenceStore
-from firebreak.kube.client import Api, Limits
+from firebreak.kube.client import Api, CallLimits
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.settings import Settings
@@ -38,7 +38,7 @@ def connect(fake: FakeApi) -> Api:
     """A client of the fake, with short patience."""
     configuration = Configuration()
     configuration.host = fake.url
-    return Api(configuration, Limits(timeout=2.0, budget=1.0))
+    return Api(configuration, CallLimits(timeout=2.0, budget=1.0))
 
 
 @dataclass

@@ -8,7 +8,7 @@ from builders import pod
 from fake_api import Answer, FakeApi, Fault, Obj
 from firebreak.api.status import IncidentStatus, PodRecord
 from firebreak.engine.case import pin
-from firebreak.engine.jobs import Key
+from firebreak.engine.jobs import JobKey
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import exposure
 from firebreak.model.names import IncidentRef
@@ -112,7 +112,7 @@ async def test_who_uses_a_secret_is_restarted_when_it_was_rotated_and_not_before
         restart = found["status"]["steps"]["rotate"]["changes"]["patch Deployment shop/web"]
         assert (restart["state"], restart["message"]) == ("Planned", "not sent: first comes patch Secret shop/db")
         assert fake.get("Deployment", "shop", "web")["metadata"]["generation"] == generation
-        firebreak.controller.jobs.wake(Key(UID, "rotate"))
+        firebreak.controller.jobs.wake(JobKey(UID, "rotate"))
         await firebreak.condition("shell", "SecretsRotated", "True", "Rotated")
     assert fake.get("Secret", "shop", "db")["data"]["password"] != OLD_PASSWORD
     assert fake.get("Deployment", "shop", "web")["metadata"]["generation"] == generation + 1

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from firebreak.engine.jobs import Jobs, Key
+from firebreak.engine.jobs import JobKey, Jobs
 
-ONE, TWO = Key("uid-1", "capture"), Key("uid-2", "capture")
+ONE, TWO = JobKey("uid-1", "capture"), JobKey("uid-2", "capture")
 
 
 async def settled(jobs: Jobs) -> None:
@@ -17,7 +17,7 @@ async def settled(jobs: Jobs) -> None:
 async def test_a_wake_during_a_run_makes_it_run_once_more() -> None:
     runs, hold = [], asyncio.Event()
 
-    async def run(key: Key) -> None:
+    async def run(key: JobKey) -> None:
         runs.append(key)
         await hold.wait()
 
@@ -34,7 +34,7 @@ async def test_a_wake_during_a_run_makes_it_run_once_more() -> None:
 async def test_one_key_never_runs_twice_at_the_same_time() -> None:
     running = most = 0
 
-    async def run(_: Key) -> None:
+    async def run(_: JobKey) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -52,9 +52,9 @@ async def test_one_key_never_runs_twice_at_the_same_time() -> None:
 
 
 async def test_a_job_that_fails_is_run_again_and_others_go_on() -> None:
-    runs: list[Key] = []
+    runs: list[JobKey] = []
 
-    async def run(key: Key) -> None:
+    async def run(key: JobKey) -> None:
         runs.append(key)
         if key == ONE and runs.count(ONE) < 2:
             message = "the API server is away"
@@ -70,7 +70,7 @@ async def test_a_job_that_fails_is_run_again_and_others_go_on() -> None:
 async def test_a_pause_ends_when_somebody_wakes_the_job() -> None:
     runs = 0
 
-    async def run(_: Key) -> float | None:
+    async def run(_: JobKey) -> float | None:
         nonlocal runs
         runs += 1
         return 3600.0 if runs == 1 else None
@@ -86,9 +86,9 @@ async def test_a_pause_ends_when_somebody_wakes_the_job() -> None:
 
 async def test_a_job_may_end_its_siblings_and_goes_on_itself() -> None:
     ended: list[str] = []
-    close, sibling = Key("uid-1", "close"), Key("uid-1", "capture")
+    close, sibling = JobKey("uid-1", "close"), JobKey("uid-1", "capture")
 
-    async def run(key: Key) -> None:
+    async def run(key: JobKey) -> None:
         if key == sibling:
             await asyncio.Event().wait()
         jobs.drop(lambda other: other.uid == key.uid and other != key)

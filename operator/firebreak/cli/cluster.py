@@ -13,13 +13,13 @@ from firebreak.api.base import Json
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.session import Options
 from firebreak.kube import survey
-from firebreak.kube.client import Api, Limits
+from firebreak.kube.client import Api, CallLimits
 from firebreak.kube.configuration import IN_CLUSTER_TOKEN
 from firebreak.kube.errors import Gone, Unavailable
 from firebreak.model.change import Ref, collection
 from firebreak.model.incident import Incident, read
 
-PATIENT_ENOUGH = Limits(timeout=10.0, budget=5.0)  # a person waits
+PATIENT_ENOUGH = CallLimits(timeout=10.0, budget=5.0)  # a person waits
 RECONNECT = 0.5  # seconds
 DEFAULT_NAMESPACE = "default"
 

@@ -16,7 +16,7 @@ from firebreak.engine.arrivals import Watches
 from firebreak.engine.case import Case, Tools
 from firebreak.engine.cases import Cases
 from firebreak.engine.eradicate import STAGES
-from firebreak.engine.jobs import Jobs, Key
+from firebreak.engine.jobs import JobKey, Jobs
 from firebreak.engine.journal import SupersededError, report_invalid
 from firebreak.engine.stage import Stage
 from firebreak.kube import survey
@@ -119,8 +119,8 @@ class Controller:
         if raw is None:
             return
         for name in self._due(uid, raw):
-            if not (self._ended(uid, name) and Key(uid, name) in self.jobs):
-                self.jobs.wake(Key(uid, name))
+            if not (self._ended(uid, name) and JobKey(uid, name) in self.jobs):
+                self.jobs.wake(JobKey(uid, name))
 
     def _ended(self, uid: str, name: str) -> bool:
         """Whether a step ended for now, for all pods: its own slow pause decides when it is looked at again."""
@@ -170,7 +170,7 @@ class Controller:
             log.info("incident left the watch; its quarantine stays", incident=str(identify(raw)))
             self.jobs.drop(lambda key: key.uid == uid)
 
-    async def _run(self, key: Key) -> float | None:
+    async def _run(self, key: JobKey) -> float | None:
         """Do one job once."""
         raw = self._latest.get(key.uid)
         if raw is None or (key.job != FOLLOW and not self.leading):
@@ -202,27 +202,27 @@ class Controller:
             self._wake_others(key)
         return again
 
-    def _progress(self, key: Key) -> object:
+    def _progress(self, key: JobKey) -> object:
         """What other steps may wait for: it differs when a job has moved something."""
         case = self.cases.get(key.uid)
         return case and (step(case.status, key.job).state, len(case.status.pods), sealed(case.status))
 
-    def _wake_others(self, key: Key) -> None:
+    def _wake_others(self, key: JobKey) -> None:
         """Start what this job made possible, or what ran before a restart; what waits is asked at the resync."""
         case, raw = self.cases.get(key.uid), self._latest.get(key.uid)
         if case is None or raw is None:
             return
         for name in self._due(key.uid, raw):
             state = step(case.status, name).state
-            waits = state in AT_REST or Key(key.uid, name) in self.jobs
+            waits = state in AT_REST or JobKey(key.uid, name) in self.jobs
             again = state in ENDED and joined(name, case.status)
             if name not in {QUARANTINE, key.job} and (again or not waits):
-                self.jobs.wake(Key(key.uid, name))
+                self.jobs.wake(JobKey(key.uid, name))
 
     async def _case(self, uid: str, raw: Json) -> Case:
         return await self.cases.open(uid, raw, self._seen.get(uid))
 
-    async def _lead_job(self, key: Key, raw: Json) -> float | None:
+    async def _lead_job(self, key: JobKey, raw: Json) -> float | None:
         incident = read(raw)
         if key.job == QUARANTINE and self.cases.get(key.uid) is None and self._uncut(incident):
             try:
@@ -256,11 +256,11 @@ class Controller:
         raw = self._latest.get(uid)
         if raw is not None:
             mode = read(raw).spec.mode
-            self.jobs.wake(Key(uid, _FIRST[mode][0] if self.leading else FOLLOW))
+            self.jobs.wake(JobKey(uid, _FIRST[mode][0] if self.leading else FOLLOW))
 
     async def _quarantine(self, case: Case) -> float | None:
         try:
-            await containment.contain(case, lambda: self._wake_others(Key(case.id.uid, QUARANTINE)))
+            await containment.contain(case, lambda: self._wake_others(JobKey(case.id.uid, QUARANTINE)))
         except (*PERMANENT, Unavailable) as error:
             if case.status.timings.cut_at:
                 return await containment.unverified(case, error)

@@ -17,7 +17,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between tries of a job that fa
 
 
 @dataclass(frozen=True)
-class Key:
+class JobKey:
     """Which job: of an incident, a step by its name, or other work that is done for it."""
 
     uid: str
@@ -33,15 +33,15 @@ class _Job:
 class Jobs:
     """The running jobs. `run` does one job once and returns in how many seconds to do it again, or None."""
 
-    def __init__(self, run: Callable[[Key], Awaitable[float | None]]) -> None:
+    def __init__(self, run: Callable[[JobKey], Awaitable[float | None]]) -> None:
         self._run = run
-        self._jobs: dict[Key, _Job] = {}
+        self._jobs: dict[JobKey, _Job] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def wake(self, key: Key) -> None:
+    def wake(self, key: JobKey) -> None:
         """Make the job run, soon and at least once after this call."""
         job = self._jobs.get(key)
         if job is None:
@@ -50,10 +50,10 @@ class Jobs:
             job.task = asyncio.create_task(self._keep(key, job), name=f"{key.job} {key.uid}")
         job.woken.set()
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: JobKey) -> bool:
         return key in self._jobs
 
-    def drop(self, unwanted: Callable[[Key], bool]) -> None:
+    def drop(self, unwanted: Callable[[JobKey], bool]) -> None:
         """End the jobs of all keys that are not wanted any more; a job may so end its siblings, not itself."""
         for key in [key for key in self._jobs if unwanted(key)]:
             job = self._jobs.pop(key)
@@ -67,7 +67,7 @@ class Jobs:
         self.drop(lambda _: True)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def _keep(self, key: Key, job: _Job) -> None:
+    async def _keep(self, key: JobKey, job: _Job) -> None:
         """Run until the job is settled and nobody woke it meanwhile."""
         failures = 0
         while job.woken.is_set():

@@ -41,14 +41,14 @@ TOO_LONG_LINE = 2**24  # bytes of one watch event; an object in etcd has at most
 
 
 @dataclass(frozen=True)
-class Limits:
+class CallLimits:
     """How long and how often one call is tried, in seconds."""
 
     timeout: float = REQUEST_TIMEOUT
     budget: float = RETRY_BUDGET
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = CallLimits()
 
 
 def _pause(state: RetryCallState) -> float:
@@ -67,7 +67,7 @@ class Api:
     def __init__(
         self,
         configuration: Configuration,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: CallLimits = DEFAULT_LIMITS,
         kubeconfig: str | None = None,
         context: str | None = None,
     ) -> None:
@@ -87,7 +87,7 @@ class Api:
 
     @classmethod
     async def connect(
-        cls, kubeconfig: str | None = None, context: str | None = None, limits: Limits = DEFAULT_LIMITS
+        cls, kubeconfig: str | None = None, context: str | None = None, limits: CallLimits = DEFAULT_LIMITS
     ) -> Self:
         """Connect as the pod's account when inside a cluster, else by kubeconfig.
 
