@@ -11,7 +11,7 @@ from firebreak.kube.client import Api
 from firebreak.kube.errors import Invalid
 from firebreak.model.incident import read
 from firebreak.model.record import with_step
-from firebreak.model.verdict import CONTAINED, Verdict, record
+from firebreak.model.verdict import CONTAINED, EVIDENCE, Verdict, record
 from harness import Clock, connect
 from world import UID, incident
 
@@ -74,6 +74,18 @@ async def test_an_event_is_posted_when_a_condition_turns_and_not_again(fake: Fak
             await book.write(lambda s, v=verdict: record(s, v, now=book.now(), generation=1))
     events = [(e["reason"], e["type"], e["involvedObject"]["uid"]) for e in fake.list("Event")]
     assert events == [("Contained", "Normal", UID)]
+
+
+async def test_a_claim_that_waits_for_pods_that_joined_is_no_news_until_it_is_settled(fake: FakeApi) -> None:
+    fake.put(incident())
+    async with connect(fake) as api:
+        book = journal(fake, api)
+        for status, reason in (("True", "Sealed"), ("False", "Capturing"), ("True", "Sealed")):
+            verdict = Verdict(EVIDENCE, status, reason, "web-1")
+            await book.write(lambda s, v=verdict: record(s, v, now=book.now(), generation=1))
+        await fake.called(lambda call: call.resource == "events", times=2)
+    posted = [call.body["message"] for call in fake.writes if call.resource == "events"]
+    assert posted == ["Sealed: web-1", "Sealed: web-1"]
 
 
 async def test_a_crd_that_is_older_than_firebreak_is_named_in_the_status_once(fake: FakeApi) -> None:

@@ -12,7 +12,17 @@ from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, ApiError
 from firebreak.model.clock import Clock
 from firebreak.model.incident import Incident
-from firebreak.model.verdict import ACTION, CONTAINED, EVIDENCE, IDENTITY, NODE, RECOVERED, ROTATED, STALLED
+from firebreak.model.verdict import (
+    ACTION,
+    CONTAINED,
+    EVIDENCE,
+    IDENTITY,
+    NODE,
+    RECOVERED,
+    ROTATED,
+    STALLED,
+    UNDERWAY,
+)
 
 log = structlog.get_logger()
 
@@ -36,8 +46,8 @@ class Notices:
         was = {c["type"]: (c["status"], c["reason"]) for c in before.get("conditions", [])}
         for condition in after.get("conditions", []):
             kind, status = condition["type"], condition["status"]
-            first_quiet = kind not in was and (kind, status) in QUIET
-            if kind in TOLD and was.get(kind) != (status, condition["reason"]) and not first_quiet:
+            silent = (kind not in was and (kind, status) in QUIET) or condition["reason"] in UNDERWAY
+            if kind in TOLD and was.get(kind) != (status, condition["reason"]) and not silent:
                 task = asyncio.create_task(self._post(incident, condition))
                 self._posting.add(task)
                 task.add_done_callback(self._posting.discard)

@@ -136,6 +136,7 @@ _SPEAKS_FOR_ALL = (
     (ROTATE, ROTATED, "Rotating", "rotated, but not yet the secrets"),
     (REPLACE, RECOVERED, "Replacing", "back, but not yet the workloads"),
 )
+UNDERWAY = frozenset(reason for _, _, reason, _ in _SPEAKS_FOR_ALL)  # reasons that last until a step has caught up
 
 
 def _phase(
