@@ -1,16 +1,42 @@
 """Every knob, typed, from the environment (prefix FIREBREAK_). The store is named here only, never in an Incident."""
 
 import json
+import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from yarl import URL
+
+from firebreak.model.notice import DEFAULT_TEMPLATE, Format, checked
+
+HEADER = re.compile(r"[A-Za-z0-9-]+: *[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
 def _options(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+def _http(value: SecretStr) -> SecretStr:
+    try:
+        url = URL(value.get_secret_value())
+    except ValueError:
+        url = URL()  # the error would quote it
+    if url.scheme not in {"http", "https"} or not url.host:
+        message = "want https://HOST/PATH, or http:// inside the cluster"
+        raise ValueError(message)
+    return value
+
+
+def _header(value: SecretStr) -> SecretStr:
+    if not HEADER.fullmatch(value.get_secret_value()):
+        message = "want one header as NAME: VALUE, e.g. Authorization: Bearer TOKEN"
+        raise ValueError(message)
+    return value
+
+
+HttpUrl = Annotated[SecretStr, AfterValidator(_http)]
+"""A URL that may be a secret in itself, as Slack's are."""
 StoreOptions = Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_options)]
 
 
@@ -38,3 +64,11 @@ class Settings(BaseSettings):
     probe: bool = Field(default=True, description="Whether to prove enforcement at start when no fresh proof is there.")
     proof_hours: float = Field(default=24.0, gt=0, description="Hours after which enforcement has to be proven anew.")
     log_format: str = Field(default="json", pattern="^(json|console)$", description="json, or console for people.")
+    notify_url: HttpUrl | None = Field(default=None, description="Where notifications are posted; keep it in a Secret.")
+    notify_header: Annotated[SecretStr, AfterValidator(_header)] | None = Field(
+        default=None, description="A header of these posts as `NAME: VALUE`, for servers that want one."
+    )
+    notify_format: Format = Field(default=Format.SLACK, description="`slack` (`text` without markup), or `json`.")
+    notify_template: Annotated[str, AfterValidator(checked)] = Field(
+        default=DEFAULT_TEMPLATE, max_length=2000, description="A notification in words, see notifications.md."
+    )

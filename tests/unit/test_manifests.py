@@ -162,9 +162,10 @@ def test_every_manifest_of_the_base_is_applied() -> None:
     assert {name for name in resources if name.endswith(".yaml")} == there
 
 
-def test_store_credentials_come_from_an_optional_secret() -> None:
+@pytest.mark.parametrize("name", ["firebreak-store", "firebreak-outgoing"])
+def test_credentials_and_secret_addresses_come_from_optional_secrets(name: str) -> None:
     sources = pod_spec()["containers"][0]["envFrom"]
-    assert {"secretRef": {"name": "firebreak-store", "optional": True}} in sources
+    assert {"secretRef": {"name": name, "optional": True}} in sources
 
 
 def test_the_standard_playbook_of_the_manifests_is_the_built_in_one() -> None:

@@ -177,6 +177,9 @@ class IncidentStatus(Reported):
     )
     evidence: EvidenceReport | None = Field(default=None, description="What is preserved.")
     timings: Timings = Field(default=Timings(), description="When things happened.")
+    notified: str = Field(
+        default="", description="Which wait for a person the outgoing webhook took last.", max_length=bounds.UID
+    )
 
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of that type, or None when it was never observed."""

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from firebreak.model.words import printable
+
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"))
 _MOST_OF_A_UNIT = 2  # as kubectl does: 90 seconds stay seconds, 2 minutes become minutes
 LONGEST = 4096
 
 
 def clean(value: object) -> str:
-    """Return one line that moves no cursor, changes no colour and hides nothing, whatever the value holds.
-
-    Control and format characters (escape sequences, bidirectional overrides, zero-width ones) become `?`.
-    """
-    text = str(value)[:LONGEST]
-    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+    """Return any value as one printable line that ends somewhere."""
+    return printable(str(value)[:LONGEST])
 
 
 def moment(stamp: str | None) -> datetime | None:

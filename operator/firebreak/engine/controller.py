@@ -50,6 +50,7 @@ class Controller:
         self._relisting = asyncio.Event()
         self.jobs = Jobs(self._run)
         tools.metrics.incidents.set_function(lambda: len(self._latest))
+        tools.metrics.conditions.incidents = lambda: list(self._latest.values())
         tools.metrics.jobs.set_function(lambda: len(self.jobs))
         self._handlers: Mapping[str, Handler] = {
             QUARANTINE: self._quarantine,

@@ -74,7 +74,11 @@ class Journal:
         async with self._lock:
             before = self._written
             await self._flush()
-        self._notices.announce(self.incident, before, self._written)
+        self._notices.announce(self.incident, before, self._written, self._notified)
+
+    def _notified(self, wait: str) -> None:
+        """Keep which wait for a person was told outside the cluster; the next write carries it."""
+        self.note(lambda s: s.model_copy(update={"notified": wait}))
 
     async def intend(self, *edits: Edit) -> None:
         """Write before acting. Raises `SupersededError` when people closed the incident meanwhile."""

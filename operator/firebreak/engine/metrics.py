@@ -1,9 +1,49 @@
 """What is measured while running, for Prometheus."""
 
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from firebreak.api.base import Json
+from firebreak.model.loose import mapping, mappings, text
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SLOW = (0.1, 0.5, 1, 5, 15, 60, 300, 1800)
+MOST_SERIES = 200  # of one metric: types, statuses and reasons are ours and few, whoever writes a status
+OTHER = "Other"
+NOT_ASKED_FOR = "NotRequested"  # modes Plan and Preserve: that they do not contain is no finding
+
+
+class Conditions(Collector):
+    """The conditions of the open incidents, counted when they are scraped. `incidents` says which are open."""
+
+    def __init__(self) -> None:
+        self.incidents: Callable[[], Iterable[Json]] = tuple
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Count; called by the registry."""
+        family = GaugeMetricFamily(
+            "firebreak_conditions",
+            "Conditions of the open incidents by type, status and reason.",
+            labels=["condition", "status", "reason"],
+        )
+        counted = Tally(key for incident in self.incidents() for key in _conditions(incident))
+        series: Tally[tuple[str, str, str]] = Tally()
+        for number, (key, count) in enumerate(sorted(counted.items())):
+            series[key if number < MOST_SERIES else (OTHER, OTHER, OTHER)] += count
+        for labels, count in series.items():
+            family.add_metric(labels, count)
+        yield family
+
+
+def _conditions(incident: Json) -> Iterator[tuple[str, str, str]]:
+    for condition in mappings(mapping(incident.get("status")).get("conditions")):
+        key = (text(condition.get("type")), text(condition.get("status")), text(condition.get("reason")))
+        if key[2] != NOT_ASKED_FOR:
+            yield key
 
 
 class Metrics:
@@ -26,9 +66,17 @@ class Metrics:
             ["step", "result"],
             registry=self.registry,
         )
+        self.conditions = Conditions()
+        self.registry.register(self.conditions)
         self.jobs = Gauge("firebreak_jobs", "Jobs running or waiting to run again.", registry=self.registry)
         self.incidents = Gauge("firebreak_incidents", "Incidents in hand, not closed.", registry=self.registry)
         self.leader = Gauge("firebreak_leader", "1 while this replica leads.", registry=self.registry)
         self.evidence_bytes = Counter(
             "firebreak_evidence_bytes_total", "Bytes of evidence stored.", registry=self.registry
+        )
+        self.notifications = Counter(
+            "firebreak_notifications_total",
+            "Notifications to the outgoing webhook by result.",
+            ["result"],
+            registry=self.registry,
         )

@@ -1,17 +1,26 @@
-"""Kubernetes Events for people: one for each condition that turned, none for repeats."""
+"""What people are told: for each condition that turned an Event and, where one is set, the outgoing webhook.
+
+This is the one place that decides what is told. Repeats are not, with one exception: that somebody is waited for is
+offered to the webhook until it took it, for which the status keeps a mark (`status.notified`). So it comes at least
+once; the rest comes at most once, and not at all when Firebreak is killed between writing the status and posting.
+"""
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from firebreak.api import API_VERSION
 from firebreak.api.base import Json
+from firebreak.api.status import StepState
+from firebreak.engine.webhook import Webhook
 from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, ApiError
 from firebreak.model.clock import Clock
 from firebreak.model.incident import Incident
+from firebreak.model.notice import Notice, Turned
 from firebreak.model.verdict import (
     ACTION,
     CONTAINED,
@@ -33,30 +42,65 @@ LONGEST = 1024  # characters of an Event's message, by the API server's validati
 
 
 class Notices:
-    """Posts Events about incidents."""
+    """Tells people about incidents."""
 
-    def __init__(self, api: Api, clock: Clock, reporter: str) -> None:
+    def __init__(
+        self, api: Api, clock: Clock, reporter: str, webhook: Webhook | None = None, cluster: str = ""
+    ) -> None:
         self._api = api
         self._clock = clock
         self._reporter = reporter
+        self._webhook = webhook
+        self._cluster = cluster
         self._posting: set[asyncio.Task[None]] = set()
+        self._offered: dict[str, str] = {}  # by incident's uid, which wait for a person the webhook has in hand or took
 
-    def announce(self, incident: Incident, before: Json, after: Json) -> None:
-        """Post an Event for each condition that turned between two statuses. Nothing waits for it."""
-        was = {c["type"]: (c["status"], c["reason"]) for c in before.get("conditions", [])}
-        for condition in after.get("conditions", []):
-            kind, status = condition["type"], condition["status"]
-            silent = (kind not in was and (kind, status) in QUIET) or condition["reason"] in UNDERWAY
-            if kind in TOLD and was.get(kind) != (status, condition["reason"]) and not silent:
-                task = asyncio.create_task(self._post(incident, condition))
-                self._posting.add(task)
-                task.add_done_callback(self._posting.discard)
+    def announce(self, incident: Incident, before: Json, after: Json, notified: Callable[[str], None]) -> None:
+        """Tell what turned between two statuses. Nothing waits for it.
+
+        `notified` is told which wait for a person the webhook took, to be kept as `status.notified`.
+        """
+        turned = changed(before, after)
+        for condition in turned:
+            task = asyncio.create_task(self._post(incident, condition))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
+        if self._webhook:
+            self._notify(self._webhook, incident, after, turned, notified, opened=not before.get("conditions"))
+
+    def _notify(
+        self,
+        webhook: Webhook,
+        incident: Incident,
+        after: Json,
+        turned: list[Json],
+        notified: Callable[[str], None],
+        *,
+        opened: bool,
+    ) -> None:
+        uid, waits = incident.id.uid, wait_of(after)
+        again = waits not in {"", after.get("notified"), self._offered.get(uid)}
+        if not (turned or again or opened):
+            return
+        if again:
+            self._offered[uid] = waits
+            turned = [*(c for c in turned if c["type"] != ACTION), _condition(after, ACTION)]
+
+        def taken(posted: bool) -> None:  # noqa: FBT001 - the webhook's callback
+            if posted and again:
+                notified(waits)
+            elif again and self._offered.get(uid) == waits:
+                del self._offered[uid]
+
+        webhook.offer(_notice(incident, after, turned, self._cluster, opened=opened), taken)
 
     async def close(self) -> None:
         """Drop what is not posted yet."""
         for task in self._posting:
             task.cancel()
         await asyncio.gather(*self._posting, return_exceptions=True)
+        if self._webhook:
+            await self._webhook.close()
 
     async def _post(self, incident: Incident, condition: Json) -> None:
         kind, status, reason = condition["type"], condition["status"], condition["reason"]
@@ -88,3 +132,56 @@ class Notices:
             pass  # told already
         except ApiError as error:
             log.warning("event not posted", incident=str(incident.id), error=str(error))
+
+
+def changed(before: Json, after: Json) -> list[Json]:
+    """Return the conditions that turned between two statuses and are worth telling."""
+    was = {c["type"]: (c["status"], c["reason"]) for c in before.get("conditions", [])}
+
+    def silent(kind: str, status: str, reason: str) -> bool:
+        return (kind not in was and (kind, status) in QUIET) or reason in UNDERWAY
+
+    return [
+        c
+        for c in after.get("conditions", [])
+        if c["type"] in TOLD
+        and was.get(c["type"]) != (c["status"], c["reason"])
+        and not silent(c["type"], c["status"], c["reason"])
+    ]
+
+
+def wait_of(status: Json) -> str:
+    """Return what tells one wait for a person from the next: since when, and for which steps; empty: nobody is."""
+    action = _condition(status, ACTION)
+    if action.get("status") != "True":
+        return ""
+    told = f"{action['reason']} {action['lastTransitionTime']} {' '.join(_waiting(status))}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _condition(status: Json, kind: str) -> Json:
+    return next((c for c in status.get("conditions", []) if c["type"] == kind), {})
+
+
+def _waiting(status: Json) -> list[str]:
+    """The steps that wait for an approval."""
+    return sorted(n for n, step in status.get("steps", {}).items() if step.get("state") == StepState.WAITING)
+
+
+def _notice(incident: Incident, status: Json, turned: list[Json], cluster: str, *, opened: bool) -> Notice:
+    name, namespace = incident.id.name, incident.id.namespace
+    commands = [f"firebreak approve {name} {step} -n {namespace}" for step in _waiting(status)]
+    if not commands and wait_of(status):
+        commands = [f"firebreak status {name} -n {namespace}"]
+    return Notice(
+        incident=name,
+        namespace=namespace,
+        uid=incident.id.uid,
+        cluster=cluster,
+        phase=status.get("phase", ""),
+        message=status.get("message", ""),
+        waiting_for=status.get("waitingFor", ""),
+        command=" && ".join(commands),
+        opened=opened,
+        turned=tuple(Turned(c["type"], c["status"], c["reason"], c["message"]) for c in turned),
+    )

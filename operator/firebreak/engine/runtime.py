@@ -15,7 +15,9 @@ from firebreak.engine import health
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.leadership import Leadership
+from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
+from firebreak.engine.webhook import Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import probe
 from firebreak.kube.client import Api
@@ -62,12 +64,15 @@ class Runtime:
     async def start(cls, settings: Settings) -> Self:
         """Connect, open the store, and begin. What cannot work says so before any incident comes."""
         api = await Api.connect(settings.kubeconfig)
+        metrics, there = Metrics(), address(settings)
+        webhook = Webhook(there, metrics.notifications) if there else None
         tools = Tools(
             api=api,
             settings=settings,
             clock=now,
-            notices=Notices(api, now, settings.pod),
+            notices=Notices(api, now, settings.pod, webhook, settings.cluster),
             tiers=Tiers(api),
+            metrics=metrics,
             store=open_store(settings),
             copying=asyncio.Semaphore(settings.captures),
         )

@@ -1,0 +1,101 @@
+"""The outgoing webhook: notices wait here, one for each incident, and are posted one after the other.
+
+Nothing waits for it. Notices of one incident that are not posted yet become one, so that a slow or limited server gets
+less and not later. What could not be posted is counted, logged, and gone, except that somebody is waited for: that is
+offered again at the next look, also after a restart, until it was taken (see `Notices`).
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+import structlog
+from prometheus_client import Counter
+from yarl import URL
+
+from firebreak.engine.outgoing import DEFAULT_LIMITS, PostError, PostLimits, post
+from firebreak.model.notice import Format, Notice, body
+from firebreak.settings import Settings
+
+log = structlog.get_logger()
+
+MOST_WAITING = 500  # incidents with a notice that is not posted yet; the oldest is dropped beyond that
+Taken = Callable[[bool], None]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where notices go, and how they are put."""
+
+    url: URL
+    form: Format
+    template: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def address(settings: Settings) -> Address | None:
+    """Return where the settings send notices, None for nowhere."""
+    if settings.notify_url is None:
+        return None
+    name, _, value = (settings.notify_header.get_secret_value() if settings.notify_header else "").partition(":")
+    return Address(
+        URL(settings.notify_url.get_secret_value()),
+        settings.notify_format,
+        settings.notify_template,
+        {name.strip(): value.strip()} if name else {},
+    )
+
+
+class Webhook:
+    """Posts notices, from the first one that is offered until it is closed."""
+
+    def __init__(self, address: Address, results: Counter, limits: PostLimits = DEFAULT_LIMITS) -> None:
+        self._address = address
+        self._results = results
+        self._limits = limits
+        self._waiting: dict[str, tuple[Notice, list[Taken]]] = {}
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def offer(self, notice: Notice, taken: Taken) -> None:
+        """Let a notice wait for its turn; `taken` is told whether it was posted. Never blocks."""
+        earlier, told = self._waiting.get(notice.uid, (None, []))
+        self._waiting[notice.uid] = (notice.after(earlier) if earlier else notice, [*told, taken])
+        if len(self._waiting) > MOST_WAITING:
+            self._failed(*self._waiting.pop(next(iter(self._waiting))), f"more than {MOST_WAITING} were waiting")
+        self._woken.set()
+        self._task = self._task or asyncio.create_task(self._work())
+
+    async def close(self) -> None:
+        """Drop what is not posted yet."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _work(self) -> None:
+        async with aiohttp.ClientSession(trust_env=True) as session:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                while self._waiting:
+                    await self._next(session)
+
+    async def _next(self, session: aiohttp.ClientSession) -> None:
+        notice, told = self._waiting.pop(next(iter(self._waiting)))
+        data = json.dumps(body(notice, self._address.form, self._address.template)).encode()
+        try:
+            await post(session, self._address.url, lambda: (data, self._address.headers), self._limits)
+        except PostError as error:
+            self._failed(notice, told, str(error))
+        else:
+            self._results.labels("posted").inc()
+            for taken in told:
+                taken(True)
+
+    def _failed(self, notice: Notice, told: list[Taken], why: str) -> None:
+        self._results.labels("failed").inc()
+        log.warning("notification not posted", incident=f"{notice.namespace}/{notice.incident}", error=why)
+        for taken in told:
+            taken(False)
