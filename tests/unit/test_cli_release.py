@@ -282,7 +282,10 @@ async def test_a_release_that_cannot_be_put_on_record_stands_and_says_so(
     fake.put(incident(status=closed_status() | {"conditions": [condition("Contained", "True", "Enforced")]}, **CLOSED))
     fake.faults.add(Fault(when=writes_status, how=Answer(status, message="ann may not")))
     ran = await cli("release", "shell", "--yes")
-    words = f"the incident's status still tells of the time before the release ({why}); the same command says it again"
+    words = (
+        f"the incident's status still tells of the time before the release ({why}), and evictions of its pods and "
+        "execs into them stay refused; the same command says it again"
+    )
     assert (ran.code, ran.err) == (0, f"{words}\n")
 
 

@@ -16,7 +16,8 @@ MOST_TRIES = 5  # each after somebody wrote the status at the same moment
 async def record_release(api: Api, incident: Incident, *, network: bool, rights: bool) -> str:
     """Say in the incident's status what was released; return why it could not be said, or nothing.
 
-    Needs the right to patch incidents/status. Without it the release stands all the same.
+    Needs the right to patch incidents/status. Without it the release stands all the same, but the pods that are held
+    by name stay locked.
     """
     try:
         for _ in range(MOST_TRIES):
@@ -28,7 +29,8 @@ async def record_release(api: Api, incident: Incident, *, network: bool, rights:
         return ""
     except ApiError as error:
         why = error.message
-    return f"the incident's status still tells of the time before the release ({why}); the same command says it again"
+    words = "and evictions of its pods and execs into them stay refused; the same command says it again"
+    return f"the incident's status still tells of the time before the release ({why}), {words}"
 
 
 async def _record(api: Api, incident: Incident, *, network: bool, rights: bool) -> None:
@@ -42,7 +44,9 @@ async def _record(api: Api, incident: Incident, *, network: bool, rights: bool) 
 
 
 def released(status: IncidentStatus, incident: Incident, *, network: bool, rights: bool, now: str) -> IncidentStatus:
-    """Return the status that no longer claims what was lifted."""
+    """Return the status that no longer claims what was lifted, and holds no pod when its network is back."""
+    if network:
+        status = status.model_copy(update={"held": []})
     lifted = [(CONTAINED, "a person lifted the quarantine")] if network else []
     lifted += [(IDENTITY, "a person gave the rights back")] if rights else []
     claimed = [(kind, words) for kind, words in lifted if _claims(status, kind)]
@@ -51,8 +55,7 @@ def released(status: IncidentStatus, incident: Incident, *, network: bool, right
     for kind, words in claimed:
         verdict = Verdict(kind, "False", "Released", words)
         status = record(status, verdict, now=now, generation=incident.generation)
-    held = [] if network else status.held
-    return status.model_copy(update={"held": held, "message": summary(incident.id, status, [])})
+    return status.model_copy(update={"message": summary(incident.id, status, [])})
 
 
 def _claims(status: IncidentStatus, kind: str) -> bool:

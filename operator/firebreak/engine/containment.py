@@ -118,6 +118,7 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
     if late:
         _note(case, late)
         pods = await pods_to_cut(api, case.current, target)
+    await case.journal.write(lambda s: hold(s, case.id, pods))  # from here on admission keeps others out
     facts = await survey.network(api, case.id, pods)
     detach = quarantine.detaching(target, case.options(QUARANTINE, Quarantine).detach)
     changes = tuple(quarantine.plan(facts, detach=detach))
@@ -206,7 +207,6 @@ async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
         verdict = replace(verdict, message=f"{verdict.message} ({'; '.join(failures)})")
     near = await survey.neighbours(case.tools.api, [p.node for p in facts.pods if any(suspicion.escapes(p))])
     now, was = case.journal.now(), step(case.status, QUARANTINE)
-    cut_off = [pod.name for pod in facts.pods if case.id.label in pod.labels]
     state = StepState.RUNNING if verdict.reason in {"TargetNotFound", "NotCut"} else StepState.DONE
     finished = (was.finished_at or now) if state is StepState.DONE else None
     first = verdict.holds and not case.status.timings.contained_at
@@ -214,9 +214,16 @@ async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
         case.claim(verdict),
         case.claim(suspicion.node(facts.pods, near)),
         lambda s: with_step(s, QUARANTINE, state=state, message=verdict.message, finished_at=finished),
-        lambda s: s.model_copy(update={"held": sorted(cut_off)[: bounds.PODS]}),
+        lambda s: hold(s, case.id, facts.pods),
         lambda s: _timed(s, contained_at=now) if first else s,
     )
+
+
+def hold(status: IncidentStatus, incident: IncidentRef, pods: tuple[Pod, ...]) -> IncidentStatus:
+    """Record which pods are under quarantine now: admission reads it. Who is held already is not crowded out."""
+    cut_off = {pod.name for pod in pods if incident.label in pod.labels}
+    held = [*(name for name in status.held if name in cut_off), *sorted(cut_off - set(status.held))]
+    return status.model_copy(update={"held": held[: bounds.PODS]})
 
 
 def _timed(status: IncidentStatus, **moments: str) -> IncidentStatus:
