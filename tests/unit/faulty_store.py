@@ -91,6 +91,10 @@ class FaultyBackend:
         self._fail_if_told("list")
         return await self._inner.list(prefix)
 
+    async def remove(self, key: Key) -> None:
+        self._fail_if_told("remove")
+        await self._inner.remove(key)
+
     def _fail_if_told(self, operation: str) -> None:
         if fault := self._called(operation):
             raise fault.error

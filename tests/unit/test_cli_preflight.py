@@ -1,8 +1,11 @@
 """`firebreak preflight`, the real command against the fake API server and a store on files."""
 
+import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,19 @@ import pytest
 from cli_harness import Cli, Ran, write_kubeconfig
 from fake_api import Answer, FakeApi, Fault
 from firebreak.api.crd import incident_crd, playbook_crd
-from firebreak.cli.checks import Outcome, server
+from firebreak.cli.checks import Check, Outcome, evidence_store, server
+from firebreak.cli.preflight import verdict
+from firebreak.evidence.backend import ObstoreBackend
+from firebreak.evidence.errors import AlreadyExists, StoreRefused
+from firebreak.evidence.keys import Key
+from firebreak.evidence.location import Clients
+from firebreak.evidence.location import connect as connect_store
+from firebreak.evidence.store import EvidenceStore
 from firebreak.model.enforcement import Enforcement, State
 from harness import connect
 
 ESTABLISHED = {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
+KEPT = "written, read back, not overwritten"
 PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
 
 
@@ -41,10 +52,12 @@ def allowing(allowed: Callable[[dict[str, Any]], bool]) -> Callable[[dict[str, A
     return lambda spec: (allowed(spec["resourceAttributes"]), "")
 
 
-async def test_a_cluster_that_is_as_it_must_be_passes(fake: FakeApi, cli: Cli, tmp_path: Path) -> None:
+async def test_a_cluster_that_is_as_it_must_be_leaves_doubt_about_a_store_for_trying_out_only(
+    fake: FakeApi, cli: Cli, tmp_path: Path
+) -> None:
     install(fake)
     ran = await cli("preflight", "--no-probe", "-o", "json")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (5, "nothing failed; unknown or warned of: store\n")
     assert found(ran) == {
         "api server": ("ok", f"{fake.url} runs Kubernetes v1.35.4"),
         "clock": ("ok", "within 2 s of the API server's"),
@@ -53,7 +66,10 @@ async def test_a_cluster_that_is_as_it_must_be_passes(fake: FakeApi, cli: Cli, t
         "rights contain": ("ok", "granted to you"),
         "rights preserve": ("ok", "granted to you"),
         "rights eradicate": ("ok", "granted to you"),
-        "store": ("ok", f"file://{tmp_path}/evidence: on the operator's own disk, for trying out"),
+        "store": (
+            "warning",
+            f"file://{tmp_path}/evidence: {KEPT}; it lies on this machine's own disk, for trying out",
+        ),
         "enforcement": ("ok", "proven (probed 2026-11-21T00:00:00Z): seen"),
     }
 
@@ -62,7 +78,7 @@ async def test_what_is_missing_is_named_with_what_to_do(fake: FakeApi, cli: Cli)
     ran = await cli("preflight", "--no-probe")
     assert ran.code == 1
     lines = [line.rstrip() for line in ran.out.splitlines()]
-    assert "crd incidents.firebreak.dev  FAILED  not installed" in lines
+    assert "crd incidents.firebreak.dev  FAILED   not installed" in lines
     assert "crd incidents.firebreak.dev: firebreak crds | kubectl apply -f -" in lines
     assert "enforcement: firebreak preflight --probe" in lines
     assert ran.err.startswith(
@@ -106,8 +122,8 @@ async def test_a_tier_that_was_left_out_is_a_choice_and_one_half_granted_is_not(
     checks = found(ran)
     assert checks["rights contain"][0] == "ok"
     assert checks["rights eradicate"] == (
-        "unknown",
-        "not granted to you; the steps revoke, rotate, replace will be Blocked",
+        "left out",
+        "not granted to you; Blocked without it: revoke, rotate, replace",
     )
     assert checks["rights preserve"][0] == "FAILED"
 
@@ -118,9 +134,106 @@ async def test_a_store_that_is_not_named_here_proves_and_fails_nothing(
     install(fake)
     monkeypatch.delenv("FIREBREAK_STORE")
     ran = await cli("preflight", "--no-probe", "-o", "json")
-    assert (ran.code, found(ran)["store"][0]) == (0, "unknown")
+    assert (ran.code, found(ran)["store"][0]) == (5, "unknown")
     remedies = {check["name"]: check["remedy"] for check in ran.json["checks"]}
     assert remedies["store"] == "kubectl exec -n firebreak deployment/firebreak -- firebreak preflight --no-probe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket(ObstoreBackend):
+    """A bucket far away. `keeps`: deletions are refused. `versions`: what is deleted keeps its version."""
+
+    keeps: bool
+    versions: bool
+
+    @property
+    def local(self) -> bool:
+        return False
+
+    async def create(self, key: Key, data: bytes) -> str | None:
+        await super().create(key, data)
+        return "v1" if self.versions else None
+
+    async def remove(self, key: Key) -> None:
+        if self.keeps:
+            raise StoreRefused("403 AccessDenied")
+        if not self.versions:
+            await super().remove(key)
+
+    async def get(self, key: Key, limit: int, version: str | None) -> bytes:
+        return await super().get(key, limit, None)
+
+
+class Lax(Bucket):
+    """Takes a second writer for the first."""
+
+    async def create(self, key: Key, data: bytes) -> str | None:
+        with contextlib.suppress(AlreadyExists):
+            return await super().create(key, data)
+        return None
+
+
+class Forgetful(Bucket):
+    """Returns other bytes than it was given."""
+
+    async def get(self, key: Key, limit: int, version: str | None) -> bytes:
+        return (await super().get(key, limit, version))[1:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "says"),
+    [
+        (partial(Bucket, keeps=True, versions=True), "ok", "written, read back, not overwritten, not deleted"),
+        (partial(Bucket, keeps=True, versions=False), "warning", "the bucket keeps no versions"),
+        (
+            partial(Bucket, keeps=False, versions=True),
+            "unknown",
+            "whether these credentials may delete versions, too, cannot be asked here",
+        ),
+        (
+            partial(Bucket, keeps=False, versions=False),
+            "warning",
+            "these credentials can delete evidence: the object is gone",
+        ),
+        (
+            partial(Lax, keeps=True, versions=True),
+            "FAILED",
+            "lets evidence be overwritten: it honours no conditional writes",
+        ),
+        (partial(Forgetful, keeps=True, versions=True), "FAILED", "returned other bytes than were written"),
+    ],
+)
+async def test_the_store_is_judged_by_what_it_let_happen(
+    kind: Callable[[Clients], Bucket], outcome: str, says: str
+) -> None:
+    bucket = kind(connect_store("memory://", {}))
+    check = await evidence_store(EvidenceStore(bucket), "firebreak")
+    assert (check.outcome, says in check.detail) == (outcome, True), check
+    assert bool(check.remedy) == (outcome != "ok")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        ([Outcome.OK, Outcome.LEFT_OUT], 0),
+        ([Outcome.OK, Outcome.WARNING], 5),
+        ([Outcome.UNKNOWN, Outcome.OK], 5),
+        ([Outcome.UNKNOWN, Outcome.FAILED, Outcome.WARNING], 1),
+    ],
+)
+def test_the_exit_code_tells_failed_from_doubtful_from_well(outcomes: list[Outcome], code: int) -> None:
+    assert verdict([Check(name="c", outcome=outcome, detail="") for outcome in outcomes]) == code
+
+
+async def test_inside_its_own_pod_the_operator_asks_about_itself(
+    fake: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(fake)
+    account = {"name": "firebreak", "namespace": "firebreak"}
+    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    monkeypatch.setenv("FIREBREAK_POD", "firebreak-0")
+    checks = found(await cli("preflight", "--no-probe", "-o", "json"))
+    assert checks["rights contain"] == ("ok", "granted to you")
 
 
 async def test_a_store_that_cannot_be_right_fails(fake: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +266,7 @@ async def test_a_refused_check_fails_and_the_others_go_on(fake: FakeApi, cli: Cl
     ran = await cli("preflight", "--no-probe", "-o", "json")
     assert ran.code == 1
     assert found(ran)["enforcement"][0] == "FAILED"
-    assert found(ran)["store"][0] == "ok"
+    assert found(ran)["store"][0] == "warning"
 
 
 async def test_clocks_that_are_apart_are_noticed(fake: FakeApi) -> None:

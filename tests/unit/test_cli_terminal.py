@@ -125,7 +125,8 @@ def test_help_lists_the_commands_and_the_exit_codes(monkeypatch: pytest.MonkeyPa
         assert f"│ {command} " in text
     assert (
         "Exit codes: 0 done; 1 the world is not as asked, refused or failed; 2 usage; 3 timed out waiting; "
-        "4 the API server is not reachable or forbids it."
+        "4 the API server is not reachable or forbids it; "
+        "5 nothing failed, but something is unknown or warned of (preflight)."
     ) in text
     assert "kubectl firebreak status" in text
     assert max(len(line) for line in ran.out.splitlines()) <= 80

@@ -31,7 +31,8 @@ The same command is a kubectl plugin when it is on PATH as `kubectl-firebreak`: 
 """
 EPILOG = (
     "Exit codes: 0 done; 1 the world is not as asked, refused or failed; 2 usage; "
-    "3 timed out waiting; 4 the API server is not reachable or forbids it."
+    "3 timed out waiting; 4 the API server is not reachable or forbids it; "
+    "5 nothing failed, but something is unknown or warned of (preflight)."
 )
 COMMANDS = (
     contain.contain, status.status, watch.watch, plan.plan, close.close, release.release, verify.verify,

@@ -15,7 +15,7 @@ from firebreak.api.crd import incident_crd, playbook_crd
 from firebreak.cli.text import moment
 from firebreak.evidence.errors import AlreadyExists
 from firebreak.evidence.keys import key
-from firebreak.evidence.store import EvidenceStore
+from firebreak.evidence.store import Deletion, EvidenceStore, Stored
 from firebreak.kube import probe as probing
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Forbidden, NotFound
@@ -29,13 +29,19 @@ MOST_SKEW = 2.0  # seconds; the Date header has whole seconds
 PROBE_TIMEOUT = 90.0  # seconds for the probe's pods to start
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 INSTALL = "firebreak crds | kubectl apply -f -"
+UNDELETABLE = (
+    "take the right to delete objects and versions from these credentials (S3: s3:DeleteObject, "
+    "s3:DeleteObjectVersion), and give the bucket versions and object lock"
+)
 
 
 class Outcome(StrEnum):
-    """What a check saw. `UNKNOWN` fails nothing and proves nothing."""
+    """What a check saw. `LEFT_OUT` is a choice; `UNKNOWN` fails nothing and proves nothing."""
 
     OK = "ok"
+    LEFT_OUT = "left out"
     UNKNOWN = "unknown"
+    WARNING = "warning"
     FAILED = "FAILED"
 
 
@@ -109,7 +115,7 @@ def _meaning(definition: Json) -> str:
 
 
 async def evidence_store(store: EvidenceStore | None, namespace: str) -> Check:
-    """Write a small object, read it back, and see that it cannot be overwritten. Raises `StoreError`.
+    """Write a small object, read it back, and see whether it can be overwritten or deleted. Raises `StoreError`.
 
     `namespace` is where the operator runs: a store that is not known here is checked there.
     """
@@ -119,7 +125,7 @@ async def evidence_store(store: EvidenceStore | None, namespace: str) -> Check:
         return Check("store", Outcome.UNKNOWN, words, there)
     token = secrets.token_hex(16)
     where, data = key("preflight", token), token.encode()
-    await store.create(where, data)
+    stored = await store.create(where, data)
     if await store.read(where) != data:
         return Check(
             "store",
@@ -130,10 +136,27 @@ async def evidence_store(store: EvidenceStore | None, namespace: str) -> Check:
     try:
         await store.create(where, b"overwritten")
     except AlreadyExists:
-        kind = "on the operator's own disk, for trying out" if store.local else "written, read back, not overwritten"
-        return Check("store", Outcome.OK, f"{store.url}: {kind}")
+        return _kept(store, stored, await store.deletion(stored))
     words = f"{store.url} lets evidence be overwritten: it honours no conditional writes"
     return Check("store", Outcome.FAILED, words, "use a store that does (S3 If-None-Match), or switch it on")
+
+
+def _kept(store: EvidenceStore, stored: Stored, deletion: Deletion) -> Check:
+    """Say how safe evidence is in a store that refuses to overwrite."""
+    seen = f"{store.url}: written, read back, not overwritten"
+    if store.local:
+        words = f"{seen}; it lies on this machine's own disk, for trying out"
+        return Check("store", Outcome.WARNING, words, "name a bucket in FIREBREAK_STORE")
+    if deletion is Deletion.GONE:
+        words = f"{seen}; but these credentials can delete evidence: the object is gone"
+        return Check("store", Outcome.WARNING, words, UNDELETABLE)
+    if deletion is Deletion.HIDDEN:
+        words = f"{seen}; a deletion hid it and its version stays; whether these credentials may delete versions, too, "
+        return Check("store", Outcome.UNKNOWN, words + "cannot be asked here", UNDELETABLE)
+    if stored.version is None:
+        words = f"{seen}, not deleted; but the bucket keeps no versions: a stream could be written over"
+        return Check("store", Outcome.WARNING, words, "switch versions on, and object lock where the store has it")
+    return Check("store", Outcome.OK, f"{seen}, not deleted")
 
 
 async def enforcement(api: Api, settings: Settings, *, image: str | None, probe: bool) -> AsyncIterator[Check]:

@@ -14,6 +14,7 @@ class Exit(IntEnum):
     USAGE = 2
     TIMEOUT = 3
     UNREACHABLE = 4
+    UNPROVEN = 5
 
 
 class Failure(Exception):

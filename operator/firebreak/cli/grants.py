@@ -26,12 +26,13 @@ class Question:
     own: str | None
 
 
-async def tiers(api: Api, namespace: str, account: str) -> AsyncIterator[Check]:
+async def tiers(api: Api, namespace: str, account: str, *, itself: bool) -> AsyncIterator[Check]:
     """Say of each tier whether it is granted, to the operator's account if it is there, else to who asks.
 
+    With `itself` the operator's account is who asks: about oneself everybody may.
     A tier of which nothing is granted was left out, which is a choice; `contain` must be there. Raises `ApiError`.
     """
-    found = await find(api, Ref("ServiceAccount", account, namespace))
+    found = not itself and await find(api, Ref("ServiceAccount", account, namespace))
     who = Account(namespace, account) if found else None
     gate = asyncio.Semaphore(AT_ONCE)
     base = set(_questions(CONTAIN, namespace))
@@ -50,7 +51,7 @@ def judge(tier: Tier, asked: list[Question], granted: set[Question], base: set[Q
         return Check(name, Outcome.OK, f"granted to {who}")
     if tier is not CONTAIN and not granted - base:
         steps = ", ".join(step for step in STEP_NAMES if needed(step) is tier)
-        return Check(name, Outcome.UNKNOWN, f"not granted to {who}; the steps {steps} will be Blocked", tier.remedy)
+        return Check(name, Outcome.LEFT_OUT, f"not granted to {who}; Blocked without it: {steps}", tier.remedy)
     return Check(name, Outcome.FAILED, f"not granted to {who}: {shown(missing, 3)}", tier.remedy)
 
 

@@ -1,13 +1,15 @@
 """What `firebreak preflight` does: run every check, one after the other, and say what each saw."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+
+import typer
 
 from firebreak.cli import checks, grants
 from firebreak.cli.checks import Check, Outcome
 from firebreak.cli.cluster import open_api
-from firebreak.cli.failure import Failure
+from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.running import read_settings
 from firebreak.cli.session import Session
 from firebreak.cli.terminal import stack, table, words
@@ -16,6 +18,9 @@ from firebreak.evidence.errors import StoreError
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError
 from firebreak.settings import Settings
+
+FAILED = frozenset({Outcome.FAILED})
+DOUBTFUL = frozenset({Outcome.UNKNOWN, Outcome.WARNING})
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Wish:
 
 
 async def preflight_checks(session: Session, wish: Wish) -> None:
-    """Run the checks and print them. Raises Failure when one failed."""
+    """Run the checks and print them. Raises Failure when one failed, Exit when one is unknown or warns."""
     settings = read_settings(session.options.kubeconfig)
     if session.options.namespace:
         settings = settings.model_copy(update={"namespace": session.options.namespace})
@@ -44,9 +49,24 @@ async def preflight_checks(session: Session, wish: Wish) -> None:
             table(("CHECK", "RESULT", "DETAIL"), rows), *([words(""), words("NEXT"), *remedies] if remedies else [])
         ),
     )
-    failed = [check.name for check in done if check.outcome is Outcome.FAILED]
-    if failed:
-        raise Failure(f"not as it must be: {', '.join(failed)}", "see above for what to do")
+    match verdict(done):
+        case Exit.REFUSED:
+            raise Failure(f"not as it must be: {_names(done, FAILED)}", "see above for what to do")
+        case Exit.UNPROVEN:
+            session.terminal.note(f"nothing failed; unknown or warned of: {_names(done, DOUBTFUL)}")
+            raise typer.Exit(Exit.UNPROVEN)
+
+
+def _names(done: Sequence[Check], outcomes: frozenset[Outcome]) -> str:
+    return ", ".join(check.name for check in done if check.outcome in outcomes)
+
+
+def verdict(done: Sequence[Check]) -> Exit:
+    """Say by an exit code what the checks come to; a tier that was left out is a choice."""
+    seen = {check.outcome for check in done}
+    if seen & FAILED:
+        return Exit.REFUSED
+    return Exit.UNPROVEN if seen & DOUBTFUL else Exit.OK
 
 
 async def _checks(api: Api, settings: Settings, wish: Wish) -> AsyncIterator[Check]:
@@ -55,7 +75,7 @@ async def _checks(api: Api, settings: Settings, wish: Wish) -> AsyncIterator[Che
         yield check
     for check in await checks.definitions(api):
         yield check
-    async for check in _guarded("rights", grants.tiers(api, settings.namespace, wish.account)):
+    async for check in _guarded("rights", _rights(api, settings, wish)):
         yield check
     yield await _store(settings)
     async for check in _guarded("enforcement", checks.enforcement(api, settings, image=wish.image, probe=wish.probe)):
@@ -69,6 +89,11 @@ async def _guarded(name: str, found: AsyncIterator[Check]) -> AsyncIterator[Chec
             yield check
     except ApiError as error:
         yield Check(name, Outcome.FAILED, str(error), "grant the right, or run this as somebody who has it")
+
+
+def _rights(api: Api, settings: Settings, wish: Wish) -> AsyncIterator[Check]:
+    """FIREBREAK_POD is set where the operator runs: there its own account asks."""
+    return grants.tiers(api, settings.namespace, wish.account, itself="pod" in settings.model_fields_set)
 
 
 async def _store(settings: Settings) -> Check:

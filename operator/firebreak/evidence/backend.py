@@ -60,6 +60,9 @@ class Backend(Protocol):
     async def list(self, prefix: Key | str) -> tuple[ObjectInfo, ...]:
         """All objects below a prefix, which ends at a segment's end, in the order of their keys."""
 
+    async def remove(self, key: Key) -> None:
+        """Ask for an object's deletion; StoreRefused where that is not allowed."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObstoreBackend:
@@ -143,6 +146,13 @@ class ObstoreBackend:
             raise self._translated(error, "list", prefix) from None
         infos = (ObjectInfo(key=Key(meta["path"]), bytes=meta["size"], version=meta["version"]) for meta in found)
         return tuple(sorted(infos, key=lambda info: info.key))
+
+    async def remove(self, key: Key) -> None:
+        """One DELETE without a version: a bucket that keeps versions hides the object behind a marker."""
+        try:
+            await obstore.delete_async(self.clients.whole, key)
+        except _FOREIGN as error:
+            raise self._translated(error, "delete", key, writing=True) from None
 
     def _translated(self, error: Exception, verb: str, key: str, *, writing: bool = False) -> Exception:
         return translate(error, Attempt(verb, key, self.url, writing=writing))

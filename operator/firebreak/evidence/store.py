@@ -1,18 +1,20 @@
 """The evidence store: whole small objects, created once, and streams of any length, hashed on their way.
 
-The address comes from the operator's settings only. Nothing here overwrites or deletes.
+The address comes from the operator's settings only. Nothing here overwrites or deletes evidence; what deletes is the
+trial of `deletion`, on an object of its own making.
 """
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
 from firebreak.evidence.backend import PART_BYTES, Backend, ObjectInfo, ObstoreBackend
-from firebreak.evidence.errors import AlreadyExists, StoreUnavailable
+from firebreak.evidence.errors import AlreadyExists, NotFound, StoreRefused, StoreUnavailable
 from firebreak.evidence.keys import Key
 from firebreak.evidence.location import connect
 from firebreak.evidence.upload import upload
@@ -33,6 +35,15 @@ class Stored:
     bytes: int
     sha256: str
     version: str | None
+
+
+class Deletion(StrEnum):
+    """What became of an object whose deletion was asked for."""
+
+    REFUSED = "Refused"
+    HIDDEN = "Hidden"
+    """It is gone from view; the version that was written is still there."""
+    GONE = "Gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +145,20 @@ class EvidenceStore:
     async def list(self, prefix: Key | str) -> tuple[ObjectInfo, ...]:
         """Every object below a prefix, whose end is a segment's end, in the order of keys."""
         return await self._patiently(lambda: self._backend.list(prefix))
+
+    async def deletion(self, stored: Stored) -> Deletion:
+        """Ask the store to delete an object that is no evidence, and look what became of it."""
+        try:
+            await self._patiently(lambda: self._backend.remove(stored.key))
+        except StoreRefused:
+            return Deletion.REFUSED
+        if stored.version is not None:
+            try:
+                await self.read(stored.key, version=stored.version)
+            except NotFound:
+                return Deletion.GONE
+            return Deletion.HIDDEN
+        return Deletion.GONE
 
     async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
         patience = self._patience

@@ -24,7 +24,10 @@ def preflight(
     """Check what Firebreak stands on: API server, CRDs, rights by tier, evidence store, enforcement, clocks.
 
     The namespace (-n) is Firebreak's own, by default FIREBREAK_NAMESPACE or firebreak. The store is the one that
-    FIREBREAK_STORE names here; to check the operator's run this inside its pod. Exit code 1 when a check FAILED.
+    FIREBREAK_STORE names here; to check the operator's run this inside its pod.
+
+    Exit code 0 when all is well (tiers that were left out are a choice), 1 when a check FAILED, 5 when nothing failed
+    but something is unknown or warned of.
     """
     from firebreak.cli.preflight import Wish, preflight_checks
 
