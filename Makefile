@@ -10,7 +10,7 @@ CLUSTER := PYTHONPATH=tests/e2e $(RUN)/python -m cluster
 IMAGE ?= firebreak:dev
 ARGS ?=
 
-.PHONY: help demo demo-clean test unit e2e lint format crds image bench cluster-up cluster-down cluster-info
+.PHONY: help demo demo-clean test unit e2e lint format crds image image-twice score bench cluster-up cluster-down cluster-info
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,12 @@ crds: .venv/.ready ## write crds/ from the models
 
 image: cluster-up ## build the image and load it into the cluster
 	@tools/image $(IMAGE)
+
+image-twice: cluster-up ## build the image twice from nothing, and compare
+	@tools/image-twice
+
+score: .venv/.ready ## a strict policy check of the manifests
+	@PYTHONPATH=tests/e2e $(RUN)/pytest tests/e2e/test_manifests_score.py $(ARGS)
 
 bench: cluster-up ## speed as ratios against the floor
 	@PYTHONPATH=tests/e2e $(RUN)/python -m benchmarks $(ARGS)

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from cluster import archives
 from cluster.building import build_image
 from cluster.choose import choose
 from cluster.provider import ClusterError
@@ -34,6 +35,8 @@ def _run(arguments: argparse.Namespace) -> None:
         _emit(choose().info().to_json())
     elif arguments.command == "load":
         choose().load_image(arguments.tar)
+    elif arguments.command == "read":
+        sys.stdout.buffer.write(archives.read(arguments.tar, arguments.path))
     elif arguments.command == "build-image":
         sys.stdout.write(f"{_build_image(arguments)}\n")
 
@@ -45,6 +48,7 @@ def _build_image(arguments: argparse.Namespace) -> Path:
         dockerfile=arguments.file,
         tag=arguments.tag,
         build_args=dict(arguments.build_arg),
+        cached=not arguments.no_cache,
     )
 
 
@@ -69,11 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("info", help="kubeconfig, audit log, programs and S3 server, as JSON")
     load = commands.add_parser("load", help="load the images of a docker-archive into the cluster")
     load.add_argument("tar", type=Path)
+    read = commands.add_parser("read", help="print a file of a docker-archive")
+    read.add_argument("tar", type=Path)
+    read.add_argument("path", help="without a leading slash")
     build = commands.add_parser("build-image", help="build a Dockerfile; prints the path of the docker-archive")
     build.add_argument("--file", type=Path, required=True, help="the Dockerfile")
     build.add_argument("--tag", required=True, help="the image's name, for example firebreak:dev")
     build.add_argument("--context", type=Path, required=True, help="the folder that COPY copies from")
     build.add_argument("--build-arg", type=_name_and_value, action="append", default=[], metavar="NAME=VALUE")
+    build.add_argument("--no-cache", action="store_true", help="build every layer anew")
     return parser
 
 

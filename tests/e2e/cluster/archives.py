@@ -45,6 +45,29 @@ def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(header, io.BytesIO(content))
 
 
+def digest(archive: Path) -> str:
+    """The digest of an image's configuration, which names its layers by theirs: an engine's name for the image."""
+    with tarfile.open(archive) as image:
+        return str(json.loads(_content(image, "manifest.json"))[0]["Config"]).removesuffix(".json")
+
+
+def read(archive: Path, path: str) -> bytes:
+    """Read one file of an image; the uppermost layer that has it counts. Raises KeyError when none has."""
+    with tarfile.open(archive) as image:
+        for layer in reversed(json.loads(_content(image, "manifest.json"))[0]["Layers"]):
+            with tarfile.open(fileobj=image.extractfile(layer)) as tree:
+                if path in tree.getnames():
+                    return _content(tree, path)
+    raise KeyError(f"no layer of {archive} has a file {path}")
+
+
+def _content(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    if file is None:
+        raise KeyError(f"{name} is not a file")
+    return file.read()
+
+
 class Layer:
     """A file system tree as a tar, owned by root and without times, so that it is the same wherever it is made."""
 

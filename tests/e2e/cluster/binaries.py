@@ -54,6 +54,7 @@ KUBECTL = _kubernetes("kubectl")
 VERSITYGW = Program("versitygw", "versitygw", "github.com/versity/versitygw/cmd/versitygw")
 PAUSE = Program("pause", "pause", ".")
 KIND = Program("kind", "kind", "sigs.k8s.io/kind")
+KUBE_SCORE = Program("kube-score", "kube-score", "github.com/zegl/kube-score/cmd/kube-score")
 LOCAL_PROGRAMS = (
     KUBECTL,
     _kubernetes("kube-apiserver"),
