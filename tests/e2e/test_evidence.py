@@ -22,7 +22,7 @@ from firebreak.evidence.artifact import Artifact
 from firebreak.evidence.layout import Layout
 from firebreak.evidence.location import connect
 from firebreak.evidence.manifest import Manifest
-from firebreak.kube.redact import marker
+from firebreak.model.redact import marker
 from incidents import GATED, Evidence, Place, account, container, from_secret, place, pod, secret
 
 pytestmark = pytest.mark.usefixtures("firebreak")

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from api_double import ApiDouble, Handler, refused
 from firebreak.kube.describe import DescribeSource, Window
-from firebreak.kube.redact import LAST_APPLIED, redact_pod
 from firebreak.kube.source import Limits, Reason
 from firebreak.model.outcome import Completeness, Outcome
+from firebreak.model.redact import LAST_APPLIED, redact_pod
 
 VALUES = {
     "PASSWORD": "first-secret",

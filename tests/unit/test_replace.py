@@ -57,7 +57,7 @@ def test_the_known_good_image_is_rolled_out_and_the_other_containers_stay() -> N
     }
     assert change.before == {"images": {"web": "shop/web:evil", "proxy": "shop/proxy:9"}}
     assert change.undo == "kubectl rollout undo deployment/web -n shop"
-    assert (change.risk, change.once) == (Risk(touches=("web-2",)), True)
+    assert (change.risk, change.once) == (Risk(touches=("Deployment web",)), True)
     assert holds(change, applied(change, WEB))
 
 

@@ -21,6 +21,9 @@ OBJECT_NAME = 253
 OWNER = 320
 """A pod's controller, kind and name."""
 
+USER = 256
+"""The name of a user, as the API server authenticates it."""
+
 UID = 64
 """A uid of the API server; its own are shorter."""
 
@@ -38,6 +41,9 @@ PODS = 500
 
 SECRETS = 200
 """Secrets on record of all pods together, one entry of each pod besides that says how many found no room."""
+
+APPROVERS = 10
+"""Names of who approved a step."""
 
 GAPS = 50
 """Gaps named; the manifest has all."""

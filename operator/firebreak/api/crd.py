@@ -3,13 +3,14 @@
 Structural schema rules: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
 from firebreak.api import GROUP, VERSION
+from firebreak.api.approval import APPROVAL_RULES, ApprovalSpec
 from firebreak.api.base import Json
 from firebreak.api.incident import SPEC_RULES, IncidentSpec
 from firebreak.api.playbook import PLAYBOOK_RULES, PlaybookSpec
@@ -107,6 +108,14 @@ PLAYBOOK_COLUMNS = [
     _column("Age", ".metadata.creationTimestamp", "How old it is.", kind="date"),
 ]
 
+APPROVAL_COLUMNS = [
+    _column("Incident", ".spec.incident", "The incident."),
+    _column("Step", ".spec.step", "The step whose plan is approved."),
+    _column("Approver", ".spec.approver", "Who approved it."),
+    _column("Age", ".metadata.creationTimestamp", "When.", kind="date"),
+    _column("Digest", ".spec.digest", "The plan that is approved.", priority=1),
+]
+
 
 def incident_crd() -> Json:
     """Return the CustomResourceDefinition of `Incident`."""
@@ -144,6 +153,29 @@ def playbook_crd() -> Json:
         "schema": {"openAPIV3Schema": _root("The steps of a response, written by administrators.", spec, None)},
     }
     return _crd("Playbook", "playbooks", "Cluster", [], version)
+
+
+def approval_crd() -> Json:
+    """Return the CustomResourceDefinition of `Approval`."""
+    spec = structural(ApprovalSpec)
+    spec["x-kubernetes-validations"] = _rules(APPROVAL_RULES)
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "selectableFields": [{"jsonPath": ".spec.incident"}],
+        "additionalPrinterColumns": APPROVAL_COLUMNS,
+        "schema": {"openAPIV3Schema": _root("A person approves one plan of one step.", spec, None)},
+    }
+    return _crd("Approval", "approvals", "Namespaced", ["appr"], version)
+
+
+CRDS: Mapping[str, Callable[[], Json]] = {
+    "approvals.yaml": approval_crd,
+    "incidents.yaml": incident_crd,
+    "playbooks.yaml": playbook_crd,
+}
+"""Each definition by the file that keeps it."""
 
 
 def _root(description: str, spec: Json, status: Json | None) -> Json:

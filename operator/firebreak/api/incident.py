@@ -139,6 +139,10 @@ SPEC_RULES = (
         "self.state != 'Closed' || has(self.verdict)",
         "spec.verdict is required to close: TruePositive, FalsePositive or Exercise",
     ),
+    (
+        "has(self.openedBy) == has(oldSelf.openedBy) && (!has(self.openedBy) || self.openedBy == oldSelf.openedBy)",
+        "spec.openedBy is set at creation or never",
+    ),
     ("oldSelf.state != 'Closed' || self.state == 'Closed'", "a closed incident stays closed; open a new one"),
 )
 
@@ -163,6 +167,11 @@ class IncidentSpec(Written):
     )
     reason: str = Field(default="", max_length=1024, description="Why, in words. Shown to people as text only.")
     source: str = Field(default="", max_length=256, description="Who or what raised it, e.g. `falco`.")
+    opened_by: str | None = Field(
+        default=None,
+        max_length=bounds.USER,
+        description="Who opened it, by user name; must be the caller. Playbooks may refuse this person's approval.",
+    )
     state: State = Field(
         default=State.ACTIVE, description="`Closed` ends the work; the quarantine stays until released."
     )

@@ -82,6 +82,16 @@ class Replace(StepOptions):
     timeout_seconds: int = Field(default=300, ge=1, le=86400, description="How long the workload may take to be Ready.")
 
 
+class Approvers(Written):
+    """Whose approvals count."""
+
+    not_opener: bool = Field(
+        default=False,
+        description="Whoever opened the incident does not count; `spec.openedBy` of the incident has to say who did.",
+    )
+    persons: int = Field(default=1, ge=1, le=2, description="How many different persons have to approve a plan.")
+
+
 class Step(Written):
     """One step: exactly one key, which names it."""
 
@@ -127,6 +137,7 @@ class PlaybookSpec(Written):
         default=Approval.WHEN_RISKY,
         description="`WhenRisky`: what is irreversible, beyond the namespace or touches others waits for a person.",
     )
+    approvers: Approvers = Field(default_factory=Approvers, description="Whose approvals count, and how many it takes.")
     steps: list[Step] = Field(min_length=1, max_length=16, description="The steps.")
 
     @model_validator(mode="after")

@@ -59,6 +59,8 @@ class ChangeReport(Reported):
     message: str = Field(
         default="", description="What happened, when it is not as planned.", max_length=bounds.CHANGE_WORDS
     )
+    digest: str = Field(default="", description="SHA-256 of what it does, of which the plan's is made.", max_length=80)
+    approved: bool = Field(default=False, description="Whether people approved this very Change.")
     before: Json | None = Field(
         default=None,
         description="What is overwritten, recorded first.",
@@ -83,6 +85,23 @@ class StepReport(Reported):
         json_schema_extra={"maxProperties": bounds.CHANGES},
     )
     counts: dict[str, int] = Field(default={}, description="How many Changes are in which state.")
+    digest: str = Field(
+        default="", description="The plan that waits for people, as an Approval names it.", max_length=80
+    )
+    superseded: str = Field(
+        default="", description="The plan before this one; an Approval of it does not count any more.", max_length=80
+    )
+    differs: str = Field(
+        default="", description="What differs between these two plans.", max_length=bounds.CHANGE_WORDS
+    )
+    shown: str | None = Field(
+        default=None, description="The whole plan as mode Plan showed it, until it is carried out.", max_length=80
+    )
+    approved_by: list[Annotated[str, Field(max_length=bounds.USER)]] = Field(
+        default=[],
+        max_length=bounds.APPROVERS,
+        description="Who approved what was carried out last, or what waits for a second person.",
+    )
 
 
 MORE_SECRETS = "*"

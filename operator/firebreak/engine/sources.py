@@ -15,13 +15,13 @@ from firebreak.kube import survey
 from firebreak.kube.describe import DescribeSource
 from firebreak.kube.errors import ApiError
 from firebreak.kube.logs import LogSource
-from firebreak.kube.redact import redact_pod
 from firebreak.kube.source import ContainerRef, Limits
 from firebreak.kube.tarsource import TarSource
 from firebreak.kube.volatile import VolatileSource
 from firebreak.model.outcome import Completeness, Outcome
 from firebreak.model.pod import Pod
 from firebreak.model.record import step
+from firebreak.model.redact import redact_pod
 from firebreak.steps.capture import Kind, Request
 from firebreak.steps.reach import secret_mounts
 

@@ -19,8 +19,8 @@ import aiohttp
 from aiohttp import web
 
 from firebreak.kube.exec import Excerpt
-from firebreak.kube.redact import redact_pod
 from firebreak.kube.source import Connection, Limits, Reason, Source, StreamEnded, describe, printable, refusal
+from firebreak.model.redact import redact_pod
 
 CHUNK = 64 * 1024
 MAX_ANSWER = 16 * 1024 * 1024

@@ -185,7 +185,7 @@ async def workloads(
     tops: dict[tuple[str, str], Json | None] = {}
     for owner, uid in set(owners.values()):
         kind, _, name = owner.partition("/")
-        tops[owner, uid] = await _top(api, {"kind": kind, "name": name, "uid": uid}, incident.namespace)
+        tops[owner, uid] = await top_controller(api, {"kind": kind, "name": name, "uid": uid}, incident.namespace)
     controllers = {top["metadata"]["uid"]: top for top in tops.values() if top}
     held: dict[str | None, list[Pod]] = {}
     for pod in pods:
@@ -200,12 +200,12 @@ async def workloads(
     return tuple(found)
 
 
-async def _top(api: Api, reference: Json, namespace: str) -> Json | None:
+async def top_controller(api: Api, reference: Json, namespace: str) -> Json | None:
     """Follow the owners upwards to the controller that people know."""
     found = await _owner(api, reference, namespace)
     if found is None:
         return None
-    return await _top(api, _controller(found), namespace) or found
+    return await top_controller(api, _controller(found), namespace) or found
 
 
 async def _owner(api: Api, reference: Json, namespace: str) -> Json | None:

@@ -34,7 +34,9 @@ KINDS: Mapping[str, tuple[str, str, bool]] = {
     "Lease": ("coordination.k8s.io/v1", "leases", True),
     "SubjectAccessReview": ("authorization.k8s.io/v1", "subjectaccessreviews", False),
     "SelfSubjectAccessReview": ("authorization.k8s.io/v1", "selfsubjectaccessreviews", False),
+    "SelfSubjectReview": ("authentication.k8s.io/v1", "selfsubjectreviews", False),
     "Incident": (API_VERSION, "incidents", True),
+    "Approval": (API_VERSION, "approvals", True),
     "Playbook": (API_VERSION, "playbooks", False),
 }
 
@@ -110,6 +112,8 @@ class Risk:
     reversible: bool = True
     beyond: bool = False
     touches: tuple[str, ...] = ()
+    put_back: str = ""
+    """Who will make it undone, and what a person does about that: no harm, and so no reason to wait."""
 
     @property
     def safe(self) -> bool:
@@ -121,7 +125,7 @@ class Risk:
         words.append("beyond the namespace" if self.beyond else "own namespace")
         if self.touches:
             words.append(f"also touches {listed(self.touches, 3)}")
-        return ", ".join(words)
+        return ", ".join(words) + (f"; {self.put_back}" if self.put_back else "")
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,12 @@ def managed_by(obj: Json) -> ManagedBy | None:
     )
 
 
+def put_back(obj: Json) -> str:
+    """Return in words who puts an object back, and what to do about it; empty when nobody is known to."""
+    managed = managed_by(obj)
+    return managed.warning if managed else ""
+
+
 def _flux(labels: Json) -> ManagedBy | None:
     for prefix, kind in ((FLUX_KUSTOMIZE, "Kustomization"), (FLUX_HELM, "HelmRelease")):
         if name := _name(labels.get(f"{prefix}/name")):

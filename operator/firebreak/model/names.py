@@ -10,6 +10,9 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "firebreak"}
 ORIGINAL_LABELS = f"{PREFIX}/original-labels"
 INCIDENT = f"{PREFIX}/incident"
 ROTATE_ANNOTATION = f"{PREFIX}/rotate"
+ROTATED, RESTARTED = f"rotated.{PREFIX}/", f"restarted.{PREFIX}/"
+MARKS = (ROTATED, RESTARTED)
+"""Prefixes of annotations that hold a version or are made of versions: they differ whenever the object is written."""
 
 # Node autoscalers must not drain the evidence away. Sources: the FAQ of cluster-autoscaler ("What types of pods can
 # prevent CA from removing a node") and Karpenter's "Disruption" page (pod-level controls).
@@ -35,12 +38,12 @@ class IncidentRef:
     @property
     def rotated(self) -> str:
         """The annotation of a Secret that this incident rotated; its value is the version that was replaced."""
-        return f"rotated.{PREFIX}/{self.uid}"
+        return ROTATED + self.uid
 
     @property
     def restarted(self) -> str:
         """The annotation of a pod template that this incident restarts; its value differs with every set of secrets."""
-        return f"restarted.{PREFIX}/{self.uid}"
+        return RESTARTED + self.uid
 
     @property
     def policy(self) -> str:

@@ -1,5 +1,6 @@
 """A pod as Firebreak reads it: typed access to the JSON that the API server sent. Hostile input: nothing is assumed."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE_LABEL, QUARANTINE_
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 REVISION = "pod-template-hash"  # the label by which a Deployment tells its ReplicaSets, and their names, apart
+OF_CRONJOB = re.compile(r"(.+)-\d{8}")  # its Jobs are named for the minute; source: getJobName in its controller
 STATUS_LISTS = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 
 
@@ -103,6 +105,8 @@ class Pod:
         kind, name, revision = text(owner.get("kind")), text(owner.get("name")), text(self.labels.get(REVISION))
         if kind == "ReplicaSet" and revision and name.endswith(f"-{revision}"):
             return f"Deployment {name.removesuffix(f'-{revision}')}"
+        if kind == "Job" and (scheduled := OF_CRONJOB.fullmatch(name)):
+            return f"CronJob {scheduled[1]}"
         return f"{kind} {name}"
 
     @property

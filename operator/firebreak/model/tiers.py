@@ -94,6 +94,7 @@ CONTAIN = Tier(
         Right(GROUP, "incidents", WATCH),
         Right(GROUP, "incidents/status", ("patch",)),
         Right(GROUP, "playbooks", ("get",)),
+        Right(GROUP, "approvals", WATCH),
         Right(CORE, "pods", (*WATCH, "patch")),
         Right(NETWORK, "networkpolicies", (*READ, "create", "patch")),
         Right(CORE, "services", ("list",)),

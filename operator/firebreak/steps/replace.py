@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Ref, Risk, Verb
 from firebreak.model.facts import Workload
+from firebreak.model.gitops import put_back
 from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import RECOVERED, Verdict
@@ -23,7 +24,7 @@ def plan(facts: Workload, images: Mapping[str, str]) -> Iterator[Change]:
     for pod in _attached(facts):  # a rollout would delete them; detached, they stay
         yield strip(pod, facts.incident)
     if images and not runs(controller["spec"]["template"], images):
-        yield _roll_out(facts, controller, images)
+        yield _roll_out(controller, images)
 
 
 def obstacle(facts: Workload, images: Mapping[str, str]) -> str:
@@ -96,12 +97,11 @@ def _runs_digest(pod: Pod, images: Mapping[str, str]) -> bool:
     return all(ids.get(name, "").endswith(digest) for name, digest in digests.items() if name in ids)
 
 
-def _roll_out(facts: Workload, controller: Json, images: Mapping[str, str]) -> Change:
+def _roll_out(controller: Json, images: Mapping[str, str]) -> Change:
     metadata = controller["metadata"]
     containers = controller["spec"]["template"]["spec"]["containers"]
     wanted = [{**c, "image": images[c["name"]]} if c["name"] in images else c for c in containers]
     before = {c["name"]: c.get("image", "") for c in containers}
-    touched = tuple(p.name for p in facts.pods if p.uid not in {h.uid for h in facts.held})
     return Change(
         Verb.PATCH,
         Ref(controller["kind"], metadata["name"], metadata.get("namespace"), metadata.get("uid")),
@@ -112,7 +112,7 @@ def _roll_out(facts: Workload, controller: Json, images: Mapping[str, str]) -> C
         before={"images": before},
         why="rolls the workload out from the known-good image that the playbook names",
         undo=f"kubectl rollout undo {controller['kind'].lower()}/{metadata['name']} -n {metadata.get('namespace')}",
-        risk=Risk(touches=touched),
+        risk=Risk(touches=(f"{controller['kind']} {metadata['name']}",), put_back=put_back(controller)),
         once=True,
     )
 

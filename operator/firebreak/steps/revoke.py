@@ -12,6 +12,7 @@ from itertools import islice, product
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Risk, Verb
 from firebreak.model.facts import Account, Answer, Grant, Rights
+from firebreak.model.gitops import put_back
 from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.verdict import IDENTITY, Verdict
 from firebreak.model.words import listed
@@ -103,7 +104,11 @@ def _shrink(facts: Rights, grant: Grant, subjects: list[Json], left: list[Json])
         part=str(facts.account),
         why=f"takes {facts.account} out of {role['kind']} {role['name']}",
         undo=f"firebreak release {facts.incident.name} -n {facts.incident.namespace} --rights",
-        risk=Risk(beyond=grant.ref.namespace != facts.incident.namespace, touches=facts.sharers),
+        risk=Risk(
+            beyond=grant.ref.namespace != facts.incident.namespace,
+            touches=facts.sharers,
+            put_back=put_back(grant.binding),
+        ),
         refusal=refusal,
     )
 

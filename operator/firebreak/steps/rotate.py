@@ -15,6 +15,7 @@ from firebreak.api.base import Json
 from firebreak.api.status import ChangeReport, ChangeState
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
+from firebreak.model.gitops import put_back
 from firebreak.model.loose import mapping, text
 from firebreak.model.names import ROTATE_ANNOTATION
 from firebreak.model.pod import Pod
@@ -118,14 +119,13 @@ def _generated(key: str, options: object) -> Generated:
 
 
 def _generate(facts: Secrets, target: Ref, use: SecretUse, keys: dict[str, Generated]) -> Change:
-    others = tuple(_named(w) for w in facts.workloads if use.name in consumed(w))
     return Change(
         Verb.PATCH,
         target,
         body={"metadata": {"annotations": {facts.incident.rotated: _mark(facts, use)}}, "stringData": keys},
         why=f"in reach ({'; '.join(use.ways)}); its owner opted in for {', '.join(sorted(keys))}",
         undo="none: the old values are gone, on purpose",
-        risk=Risk(reversible=False, touches=others),
+        risk=Risk(reversible=False, touches=_users(facts, use), put_back=_put_back(use)),
         once=True,
         metadata_only=True,
     )
@@ -137,10 +137,25 @@ def _delete_token(facts: Secrets, target: Ref, use: SecretUse) -> Change:
         target,
         why=f"a token that never expires, in reach ({'; '.join(use.ways)})",
         undo="none: create a new token Secret if something outside the cluster needs one",
-        risk=Risk(reversible=False, beyond=target.namespace != facts.incident.namespace),
+        risk=Risk(
+            reversible=False,
+            beyond=target.namespace != facts.incident.namespace,
+            touches=_users(facts, use),
+            put_back=_put_back(use),
+        ),
         once=True,
         metadata_only=True,
     )
+
+
+def _users(facts: Secrets, use: SecretUse) -> tuple[str, ...]:
+    """Who else mounts a secret or has it in its environment: workloads, and pods that none of them owns."""
+    alone = (pod.known_as for pod in facts.others if use.name in {name for name, _ in secrets_of(pod, None)})
+    return tuple(sorted({*alone, *(_named(w) for w in facts.workloads if use.name in consumed(w))}))
+
+
+def _put_back(use: SecretUse) -> str:
+    return put_back({"metadata": use.metadata})
 
 
 def _marked(facts: Secrets, use: SecretUse) -> str:
@@ -188,7 +203,7 @@ def _restart(facts: Secrets, workload: Json, rotated: list[Change], part: str = 
         body={"spec": {"template": {"metadata": {"annotations": {facts.incident.restarted: _digest(facts, rotated)}}}}},
         why=f"its pods must start with the new {', '.join(change.target.name for change in rotated)}",
         undo=f"kubectl rollout undo {workload['kind'].lower()}/{metadata['name']} -n {metadata.get('namespace')}",
-        risk=Risk(touches=(_named(workload),)),
+        risk=Risk(touches=(_named(workload),), put_back=put_back(workload)),
         refusal=refusal,
         part=part,
         after=tuple(change.id for change in rotated),

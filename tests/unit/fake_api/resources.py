@@ -142,6 +142,7 @@ TABLE: tuple[Resource, ...] = (
         "firebreak.dev",
         "v1alpha1",
         ("incidents", "Incident", {**_CUSTOM, "has_status": True, "fields": frozenset({"status.phase"})}),
+        ("approvals", "Approval", {**_CUSTOM, "fields": frozenset({"spec.incident"})}),
         ("playbooks", "Playbook", {**_CUSTOM, **_CLUSTER}),
     ),
 )

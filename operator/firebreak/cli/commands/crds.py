@@ -10,17 +10,15 @@ import typer
 from firebreak.cli.failure import Failure
 from firebreak.cli.session import Session, command
 
-OutputDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write incidents.yaml and playbooks.yaml there instead.")
-]
+OutputDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Write a file for each of them there instead.")]
 
 
 @command
 def crds(session: Session, *, output_dir: OutputDir = None) -> None:
     """Print the CustomResourceDefinitions as YAML: `firebreak crds | kubectl apply -f -`."""
-    from firebreak.api.crd import incident_crd, playbook_crd, render
+    from firebreak.api.crd import CRDS, render
 
-    files = {"incidents.yaml": render(incident_crd()), "playbooks.yaml": render(playbook_crd())}
+    files = {name: render(crd()) for name, crd in CRDS.items()}
     if output_dir is None:
         session.terminal.document("---\n".join(files.values()))
         return
