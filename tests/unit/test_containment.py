@@ -142,6 +142,18 @@ async def test_an_overloaded_server_is_asked_again_until_it_gives_way(fake: Fake
         await firebreak.condition("shell", "Contained", "True", "Enforced")
 
 
+async def test_an_api_server_that_just_started_and_cannot_judge_yet_is_asked_again(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    fake.put(web_pod())
+    words = "denied request: failed to configure policy: failed to find resource referenced by paramKind"
+    fake.faults.add(Fault(when=lambda c: c.line == f"POST {POLICIES_PATH}", how=Answer(422, message=words), times=2))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        await firebreak.condition("shell", "Contained", "True", "Enforced")
+    assert len([call for call in fake.writes if call.line == f"POST {POLICIES_PATH}"]) == 3
+
+
 async def test_a_follower_contains_when_the_leader_does_not(fake: FakeApi, store: EvidenceStore) -> None:
     fake.put(web_pod())
     async with replica(fake, store, leading=False):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -132,6 +133,35 @@ async def test_a_refused_handshake_is_told_in_the_servers_words(code: int, messa
     data, outcome = await run(answer)
     assert (data, outcome.completeness, outcome.reason) == (b"", Completeness.MISSING, reason)
     assert outcome.message == f"The API server answered {code}: {message}"
+
+
+STARTING = (
+    "pods \"web-1\" is invalid: : ValidatingAdmissionPolicy 'firebreak-quarantine-lock' denied request: failed to "
+    "configure policy: failed to find resource referenced by paramKind: 'firebreak.dev/v1alpha1, Kind=Incident'"
+)
+
+
+async def test_an_api_server_that_just_started_is_asked_until_it_can_judge() -> None:
+    asked = 0
+    ready = exec_answer(b"\x01data", exit_status(0))
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        return refused(422, STARTING) if asked <= 2 else await ready(request)
+
+    data, outcome = await run(answer)
+    assert (data, outcome.completeness) == (b"data", Completeness.COMPLETE)
+
+
+async def test_an_api_server_that_cannot_judge_for_long_is_named_as_starting() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return refused(422, STARTING)
+
+    async with ApiDouble(answer) as connection:
+        _, outcome = await read(ExecSource(connection, WEB, ["id"], replace(QUICK, starting_seconds=0)))
+    assert (outcome.completeness, outcome.reason) == (Completeness.MISSING, Reason.SERVER_STARTING)
+    assert "failed to configure policy" in outcome.message
 
 
 async def test_a_server_that_is_not_there_is_unreachable() -> None:

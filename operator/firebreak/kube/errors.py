@@ -7,12 +7,16 @@ ApiError
 ├── Forbidden       401, 403: a right is missing, or admission refused with that reason
 ├── Invalid         400, 422: the request is wrong and stays wrong
 ├── Gone            410: a watch's resourceVersion is too old; list again
-└── Unavailable     429, 5xx, timeouts, broken connections: passing, worth retrying
+└── Unavailable     429, 5xx, timeouts, broken connections, a start: passing, worth retrying
 """
 
 from firebreak.api.base import Json
 
 LONGEST_MESSAGE = 500
+
+UNJUDGED = "failed to configure policy"
+"""For half a minute after its start an API server does not know custom kinds that admission policies judge by, and
+refuses with these words and 422 whatever such a policy is about (seen on 1.35: 30 s)."""
 
 
 class ApiError(Exception):
@@ -76,6 +80,8 @@ def error_from(what: str, status: int, body: Json, retry_after: str | None = Non
         kind = AlreadyExists
     elif kind is Invalid and _names_uid(body):
         kind = Conflict  # a patch for another uid answers 422 "field is immutable" (seen on a real server)
+    elif kind is Invalid and UNJUDGED in message:
+        kind = Unavailable
     wait = float(retry_after) if retry_after and retry_after.isdigit() else None
     return kind(what, message, status, wait)
 

@@ -39,6 +39,7 @@ MAX_STATUS = 64 * 1024
 STDERR_HEAD, STDERR_TAIL = 4096, 4096
 MAX_REFUSAL = 64 * 1024
 HANG_UP_SECONDS = 1.0
+ASK_AGAIN = 0.5  # seconds
 
 
 class Excerpt:
@@ -136,6 +137,19 @@ class ExecSource(Source):
         ]
 
     async def _open(self) -> aiohttp.ClientWebSocketResponse:
+        """Open, once the API server can judge: the refusals right after its start are no answer."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.limits.starting_seconds
+        while True:
+            try:
+                return await self._open_now()
+            except StreamEnded as refused:
+                if refused.reason != Reason.SERVER_STARTING or loop.time() >= until:
+                    raise
+            await asyncio.sleep(ASK_AGAIN)
+            self._deadline += ASK_AGAIN  # the time allowed is for reading
+
+    async def _open_now(self) -> aiohttp.ClientWebSocketResponse:
         failed = 0
         for protocol in PROTOCOLS:
             try:

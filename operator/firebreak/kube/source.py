@@ -17,6 +17,7 @@ from typing import Protocol
 
 import aiohttp
 
+from firebreak.kube.errors import UNJUDGED
 from firebreak.model.outcome import Completeness, Outcome
 
 MESSAGE_LIMIT = 2048
@@ -57,6 +58,7 @@ class Reason(StrEnum):
     NOT_FOUND = "NotFound"
     REFUSED = "Refused"
     SERVER_ERROR = "ServerError"
+    SERVER_STARTING = "ServerStarting"
     NO_SUCH_CONTAINER = "NoSuchContainer"
     CONTAINER_NOT_RUNNING = "ContainerNotRunning"
     NO_PREVIOUS_CONTAINER = "NoPreviousContainer"
@@ -84,6 +86,7 @@ class Limits:
 
     max_bytes: int = 20 * 1024**3
     connect_seconds: float = 10.0
+    starting_seconds: float = 45.0  # how long to wait for an API server that started and cannot judge an exec yet
     idle_seconds: float = 60.0
     total_seconds: float = 3600.0
 
@@ -216,8 +219,9 @@ _BY_TEXT = (
     ("is not in running state", Reason.CONTAINER_NOT_RUNNING),
     ("cannot exec in a stopped", Reason.CONTAINER_NOT_RUNNING),
     ("completed pod", Reason.CONTAINER_NOT_RUNNING),
+    (UNJUDGED, Reason.SERVER_STARTING),
 )
-"""Texts of kubelet 1.35, containerd and runc: the API has no codes for these."""
+"""Texts of kubelet 1.35, containerd, runc and API server: the API has no codes for these."""
 
 
 def refusal(code: int, body: bytes) -> StreamEnded:
