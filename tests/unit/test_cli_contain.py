@@ -45,7 +45,15 @@ async def test_contain_writes_the_incident_and_prints_the_sentence(fake: FakeApi
         "reason": "shell spawned",
         "severity": "High",
         "source": "firebreak contain",
+        "openedBy": "ann",
     }
+
+
+async def test_a_person_whom_the_api_server_does_not_name_opens_incidents_all_the_same(fake: FakeApi, cli: Cli) -> None:
+    fake.put(pod())
+    fake.faults.add(Fault(when=lambda call: call.resource == "selfsubjectreviews", how=Answer(403)))
+    assert (await cli("contain", "pod/web", "--reason", "r", "--name", "shell", "--no-wait")).code == 0
+    assert "openedBy" not in fake.get("Incident", "shop", "shell")["spec"]
 
 
 async def test_a_cut_that_is_not_proven_is_no_success(fake: FakeApi, cli: Cli) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from firebreak import __version__
 from firebreak.api.incident import IncidentSpec
-from firebreak.api.playbook import STANDARD, PlaybookSpec
+from firebreak.api.playbook import CONTAIN, STANDARD, PlaybookSpec
 from firebreak.kube.probe_objects import CUT, FREE, Run
 from firebreak.model.tiers import TIERS, Right, Tier
 
@@ -78,7 +78,9 @@ def test_a_tier_is_bound_to_the_operator_s_account_only(tier: Tier) -> None:
 
 def test_no_role_outside_the_tiers_gives_the_operator_anything() -> None:
     with_roles = {path.parent.name for path, document in every_document() if "Role" in document["kind"]}
-    assert with_roles == {"tier-contain", "tier-preserve", "tier-eradicate"}
+    assert with_roles == {"tier-contain", "tier-preserve", "tier-eradicate", "samples"}
+    bound = [path for path, document in every_document() if document["kind"].endswith("RoleBinding")]
+    assert not [path for path in bound if path.parent.name == "samples"]
 
 
 def test_no_rule_has_a_wildcard_and_only_eradicate_names_secrets() -> None:
@@ -168,13 +170,18 @@ def test_credentials_and_secret_addresses_come_from_optional_secrets(name: str) 
     assert {"secretRef": {"name": name, "optional": True}} in sources
 
 
-def test_the_standard_playbook_of_the_manifests_is_the_built_in_one() -> None:
-    playbook = documents(ROOT / "playbooks" / "standard.yaml")[0]
-    assert playbook["metadata"]["name"] == "standard"
-    assert PlaybookSpec.model_validate(playbook["spec"]) == STANDARD
+@pytest.mark.parametrize(("name", "built_in"), [("standard", STANDARD), ("contain", CONTAIN)])
+def test_a_playbook_of_the_manifests_is_the_built_in_one(name: str, built_in: PlaybookSpec) -> None:
+    playbook = documents(ROOT / "playbooks" / f"{name}.yaml")[0]
+    assert playbook["metadata"]["name"] == name
+    assert PlaybookSpec.model_validate(playbook["spec"]) == built_in
+    assert f"{name}.yaml" in documents(ROOT / "playbooks" / "kustomization.yaml")[0]["resources"]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "samples").glob("*.yaml")), ids=lambda path: path.stem)
+SAMPLES = sorted(path for path in (ROOT / "samples").glob("*.yaml") if path.name != "roles.yaml")
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_a_sample_is_valid(path: Path) -> None:
     for document in documents(path):
         model = {"Incident": IncidentSpec, "Playbook": PlaybookSpec}[document["kind"]]

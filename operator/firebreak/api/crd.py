@@ -13,7 +13,7 @@ from firebreak.api import GROUP, VERSION
 from firebreak.api.approval import APPROVAL_RULES, ApprovalSpec
 from firebreak.api.base import Json
 from firebreak.api.incident import SPEC_RULES, IncidentSpec
-from firebreak.api.playbook import PLAYBOOK_RULES, PlaybookSpec
+from firebreak.api.playbook import NAME_RULES, PLAYBOOK_RULES, PlaybookSpec
 from firebreak.api.status import IncidentStatus
 
 KEPT = (
@@ -145,12 +145,13 @@ def playbook_crd() -> Json:
     """Return the CustomResourceDefinition of `Playbook`."""
     spec = structural(PlaybookSpec)
     spec["x-kubernetes-validations"] = _rules(PLAYBOOK_RULES)
+    root = _root("The steps of a response, written by administrators.", spec, None)
     version = {
         "name": VERSION,
         "served": True,
         "storage": True,
         "additionalPrinterColumns": PLAYBOOK_COLUMNS,
-        "schema": {"openAPIV3Schema": _root("The steps of a response, written by administrators.", spec, None)},
+        "schema": {"openAPIV3Schema": {**root, "x-kubernetes-validations": _rules(NAME_RULES)}},
     }
     return _crd("Playbook", "playbooks", "Cluster", [], version)
 

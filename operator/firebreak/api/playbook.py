@@ -162,3 +162,20 @@ class PlaybookSpec(Written):
 STANDARD = PlaybookSpec.model_validate(
     {"steps": [{"quarantine": {}}, {"capture": {}}, {"revoke": {}}, {"rotate": {}}, {"replace": {}}]}
 )
+CONTAIN = PlaybookSpec.model_validate({"steps": [{"quarantine": {}}, {"capture": {}}]})
+BUILT_IN = {"standard": STANDARD, "contain": CONTAIN}
+
+# Admission goes by a playbook's name: who may not `respond` may use these. The schema holds every Playbook to its name,
+# whenever it is written, so that the name is worth as much as a look at the steps.
+_CONTAINS = "self.spec.steps.all(s, has(s.quarantine) || has(s.capture))"
+NAME_RULES = (
+    (
+        f"!(self.metadata.name + '-').startsWith('contain-') || {_CONTAINS}",
+        "a playbook named contain or contain-... only contains and preserves: steps quarantine and capture",
+    ),
+)
+
+
+def unlike_its_name(name: str, spec: PlaybookSpec) -> bool:
+    """Return whether a playbook does more than its name allows: one that was written before the schema had the rule."""
+    return f"{name}-".startswith("contain-") and not {step.name for step in spec.steps} <= {QUARANTINE, CAPTURE}

@@ -15,7 +15,7 @@ from firebreak.cli.session import Options
 from firebreak.kube import survey
 from firebreak.kube.client import Api, CallLimits
 from firebreak.kube.configuration import IN_CLUSTER_TOKEN
-from firebreak.kube.errors import Gone, Unavailable
+from firebreak.kube.errors import ApiError, Gone, Unavailable
 from firebreak.model.change import Ref, collection
 from firebreak.model.incident import Incident, read
 
@@ -44,6 +44,16 @@ class Cluster:
     async def incident(self, name: str) -> Incident:
         """Return an incident. Raises Failure when there is none, BadSpecError when its spec cannot be understood."""
         return read(await self.raw(name))
+
+    async def user(self) -> str | None:
+        """Return the name by which the API server knows us, None when it does not say."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        try:
+            review = await self.api.create("SelfSubjectReview", None, body)
+        except ApiError:
+            return None
+        name = (review.get("status") or {}).get("userInfo", {}).get("username")
+        return name if isinstance(name, str) else None
 
     async def follow(self, name: str | None = None) -> AsyncGenerator[tuple[Json, bool], None]:
         """Yield (object, whether it was deleted) for every state of an incident, or of all; the present ones first."""

@@ -1,10 +1,12 @@
 """What `firebreak contain` does: write the Incident, wait for what it is about, say honestly what came of it."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 
 import yaml
 
+from firebreak.api import bounds
 from firebreak.api.base import Json
 from firebreak.api.incident import Mode
 from firebreak.api.status import Phase
@@ -30,7 +32,7 @@ class Opening:
     severity: str | None = None
     playbook: str | None = None
 
-    def incident(self, target: Ref | None = None) -> Json:
+    def incident(self, target: Ref | None = None, opened_by: str | None = None) -> Json:
         """Return the Incident, about the target as it was found."""
         return manifest(
             self.name,
@@ -40,6 +42,7 @@ class Opening:
             severity=self.severity,
             playbook=self.playbook,
             source="firebreak contain",
+            openedBy=opened_by if opened_by and len(opened_by) <= bounds.USER else None,
         )
 
     def as_text(self, form: Form) -> str:
@@ -63,8 +66,8 @@ async def contain_target(session: Session, opening: Opening, *, seconds: float |
 
 async def open_incident(cluster: Cluster, terminal: Terminal, opening: Opening) -> Json:
     """Write the Incident and return it. Raises Failure when the target is not there."""
-    target = await pinned(cluster, opening.target)
-    created = await cluster.api.create("Incident", target.namespace, opening.incident(target))
+    target, user = await asyncio.gather(pinned(cluster, opening.target), cluster.user())
+    created = await cluster.api.create("Incident", target.namespace, opening.incident(target, user))
     terminal.note(f"opened incident {target.namespace}/{opening.name} about {target}")
     return created
 

@@ -40,8 +40,8 @@ class Call:
 
     @property
     def is_write(self) -> bool:
-        """Whether it is meant to change something: not a question (access review), not a dry run."""
-        return self.verb in WRITES and not self.resource.endswith("accessreviews") and self.query.get("dryRun") != "All"
+        """Whether it is meant to change something: not a question (review), not a dry run."""
+        return self.verb in WRITES and not self.resource.endswith("reviews") and self.query.get("dryRun") != "All"
 
     def overlaps(self, other: "Call") -> bool:
         """Whether both were under way at one moment."""

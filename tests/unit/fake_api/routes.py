@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from .resources import TABLE, Obj, Resource, by_path
 
 REVIEWS = {"subjectaccessreviews": "SubjectAccessReview", "selfsubjectaccessreviews": "SelfSubjectAccessReview"}
+WHO_AM_I = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 _UNNAMED_NAMESPACE_PARTS = {"status", "finalize"}
 _READS = {"GET": "get", "HEAD": "get"}

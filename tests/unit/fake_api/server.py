@@ -30,6 +30,10 @@ def respond(body: Obj, status: int = 200, headers: Mapping[str, str] | None = No
     return web.json_response(body, status=status, headers=headers)
 
 
+USER = "ann"
+"""As whom everybody is authenticated."""
+
+
 def query_matches(resource: Resource, query: Mapping[str, str]) -> Matches:
     """The label and field selectors of a list or watch."""
     labels = parse_labels(query.get("labelSelector", ""))
@@ -53,6 +57,9 @@ class Server:
             return respond(document)
         if (kind := routes.review_kind(call.path)) and call.method == "POST":
             return self._review(kind, call)
+        if call.path == routes.WHO_AM_I and call.method == "POST":
+            head = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}}
+            return respond({**head, "status": {"userInfo": {"username": USER}}}, 201)
         target = routes.find_target(call.path)
         if target is None:
             if routes.is_served(call.path):
