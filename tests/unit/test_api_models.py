@@ -89,6 +89,7 @@ def test_whatever_could_grow_is_bounded() -> None:
         ".status.held": 500,
         ".status.evidence.gaps": 50,
         ".status.steps[].approvedBy": 10,
+        ".status.pods[].escapes": 4,
     }
     assert maps == {
         ".status.pods": 500,

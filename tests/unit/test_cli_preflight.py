@@ -66,6 +66,7 @@ async def test_a_cluster_that_is_as_it_must_be_leaves_doubt_about_a_store_for_tr
         "rights contain": ("ok", "granted to you"),
         "rights preserve": ("ok", "granted to you"),
         "rights eradicate": ("ok", "granted to you"),
+        "rights node": ("ok", "granted to you"),
         "store": (
             "warning",
             f"file://{tmp_path}/evidence: {KEPT}; it lies on this machine's own disk, for trying out",

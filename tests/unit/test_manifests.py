@@ -78,7 +78,7 @@ def test_a_tier_is_bound_to_the_operator_s_account_only(tier: Tier) -> None:
 
 def test_no_role_outside_the_tiers_gives_the_operator_anything() -> None:
     with_roles = {path.parent.name for path, document in every_document() if "Role" in document["kind"]}
-    assert with_roles == {"tier-contain", "tier-preserve", "tier-eradicate", "samples"}
+    assert with_roles == {"tier-contain", "tier-preserve", "tier-eradicate", "tier-node", "samples"}
     bound = [path for path, document in every_document() if document["kind"].endswith("RoleBinding")]
     assert not [path for path in bound if path.parent.name == "samples"]
 

@@ -204,7 +204,7 @@ def all_that_reads(odd: Pod) -> Iterator[object]:
     yield quarantine.judge(network, Enforcement())
     yield capture.plan((odd,), files=True)
     yield (list(secrets_of(odd, odd.raw)), secret_mounts(odd, "web"))
-    yield (suspicion.node((odd,), {}), list(suspicion.cloud(odd.raw)))
+    yield (list(suspicion.escapes(odd)), list(suspicion.cloud(odd.raw)))
     yield (rotate.consumed(template), rotate.owns(template, odd))
     yield list(rotate.plan(Secrets(INCIDENT, workloads=(template,), held=(odd,))))
     yield (replace.known_good(odd, images), replace.runs(odd.raw, images))

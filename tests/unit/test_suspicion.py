@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from builders import pod
+from firebreak.api.status import IncidentStatus, PodRecord
+from firebreak.engine.case import pin
 from firebreak.model.verdict import Verdict
-from firebreak.steps.suspicion import cloud, escapes, node
+from firebreak.steps.suspicion import cloud, escapes, node, suspects
 
 ARN = "arn:aws:iam::123456789012:role/shop-web"
 EMAIL = "web@shop.iam.gserviceaccount.com"
@@ -16,6 +18,10 @@ REVOKE = "'Revoke sessions' (policy AWSRevokeOlderSessions with aws:TokenIssueTi
 
 def account(**annotations: Any) -> dict[str, Any]:
     return {"metadata": {"name": "web", "annotations": annotations}}
+
+
+def record(name: str = "web-1", *ways: str) -> PodRecord:
+    return PodRecord(name=name, node="node-1", escapes=list(ways))
 
 
 def aws(value: Any) -> dict[str, Any]:
@@ -54,14 +60,14 @@ def test_the_ways_to_the_node_are_those_that_the_spec_opens(spec: dict[str, Any]
 
 
 def test_pods_without_a_way_to_their_node_are_confined() -> None:
-    assert node((pod(),), {}) == Verdict(
+    assert node((record(),), {}, set()) == Verdict(
         "NodeSuspect", "False", "Confined", "no pod of the incident has a way to its node by its spec"
     )
 
 
 def test_a_way_to_the_node_makes_it_suspect_and_names_who_else_is_there() -> None:
-    pods = (pod("web-1"), pod("agent-1", hostPID=True))
-    assert node(pods, {"node-1": ["shop/web-1", "shop/agent-1", "bank/ledger-0"]}) == Verdict(
+    pods = (record("web-1"), record("agent-1", "hostPID"))
+    assert node(pods, {"node-1": ["shop/web-1", "shop/agent-1", "bank/ledger-0"]}, set()) == Verdict(
         "NodeSuspect",
         "True",
         "WayToNode",
@@ -71,8 +77,27 @@ def test_a_way_to_the_node_makes_it_suspect_and_names_who_else_is_there() -> Non
 
 def test_of_a_crowded_node_twenty_pods_are_named() -> None:
     crowd = [f"bank/ledger-{n}" for n in range(100)]
-    words = node((pod(hostPID=True),), {"node-1": crowd}).message
+    words = node((record("web-1", "hostPID"),), {"node-1": crowd}, set()).message
     assert words.count("bank/") == 20
+
+
+def test_a_node_that_takes_no_new_pods_is_said_to() -> None:
+    words = node((record("agent-1", "hostPID"),), {"node-1": ["shop/agent-1"]}, {"node-1"}).message
+    assert words == "agent-1 on node-1: hostPID. Pods on it: node-1 (cordoned): shop/agent-1"
+
+
+def test_a_node_stays_suspect_when_the_pod_that_had_a_way_to_it_is_gone() -> None:
+    pinned = pin(IncidentStatus(), (pod("agent-1", hostPID=True), pod("web-1")))
+    gone = pin(pinned, (pod("web-1"),))
+    assert suspects(gone.pods.values()) == ["node-1"]
+    assert node(gone.pods.values(), {}, set()).status == "True"
+
+
+def test_a_way_that_an_ephemeral_container_opens_later_counts_and_ways_are_bounded() -> None:
+    pinned = pin(IncidentStatus(), (pod("web-1"),))
+    opened = [{"name": f"debug{n}", "securityContext": {"privileged": True}} for n in range(9)]
+    later = pin(pinned, (pod("web-1", ephemeralContainers=opened),))
+    assert later.pods["uid-web-1"].escapes == [f"container debug{n} is privileged" for n in range(4)]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,12 @@ def incident(name: str = "shell", uid: str = UID, **spec: Any) -> Obj:
     }
 
 
+def node(name: str, **spec: Any) -> Obj:
+    """A node that is Ready."""
+    status = {"conditions": [{"type": "Ready", "status": "True"}]}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec, "status": status}
+
+
 def playbook(name: str, approval: str = "Never") -> Obj:
     """All steps, with one answer to the question whether a person is asked."""
     steps: list[Obj] = [{step: {}} for step in ("quarantine", "capture", "revoke", "rotate", "replace")]
@@ -71,6 +77,7 @@ def shop(fake: FakeApi) -> None:
     fake.put(web_pod())
     fake.put(web_pod("web-2"))
     fake.put(_core("ServiceAccount", "web"))
+    fake.put(node("node1"))
     fake.put(_core("Secret", "db", {"firebreak.dev/rotate": '{"password": {}}'}) | {"data": {"password": OLD_PASSWORD}})
     fake.put(playbook("unattended"))
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container()]}}

@@ -27,6 +27,12 @@ USER = 256
 UID = 64
 """A uid of the API server; its own are shorter."""
 
+ESCAPE = 120
+"""One way from a pod to its node."""
+
+ESCAPES = 4
+"""Ways from one pod to its node; one is enough to suspect it."""
+
 WAYS = 512
 """The ways from a pod to one secret."""
 

@@ -44,6 +44,10 @@ class Quarantine(StepOptions):
     )
 
 
+class Cordon(StepOptions):
+    """Keep new pods off the nodes that the pods had a way to. What runs there goes on; nothing is drained."""
+
+
 class Capture(StepOptions):
     """Preserve evidence in the object store."""
 
@@ -98,6 +102,7 @@ class Step(Written):
     model_config = ConfigDict(json_schema_extra=EXACTLY_ONE)
 
     quarantine: Quarantine | None = Field(default=None, description="Cut the pods off.")
+    cordon: Cordon | None = Field(default=None, description="Keep new pods off suspect nodes.")
     capture: Capture | None = Field(default=None, description="Preserve evidence.")
     revoke: Revoke | None = Field(default=None, description="Revoke the account's rights.")
     rotate: Rotate | None = Field(default=None, description="Rotate secrets.")
@@ -123,7 +128,7 @@ class Step(Written):
 
 
 STEP_NAMES = tuple(Step.model_fields)
-QUARANTINE, CAPTURE, REVOKE, ROTATE, REPLACE = STEP_NAMES
+QUARANTINE, CORDON, CAPTURE, REVOKE, ROTATE, REPLACE = STEP_NAMES
 
 PLAYBOOK_RULES = tuple(
     (f"self.steps.filter(s, has(s.{name})).size() <= 1", f"step {name} stands more than once") for name in STEP_NAMES

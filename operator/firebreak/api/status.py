@@ -130,6 +130,9 @@ class PodRecord(Reported):
         description="Secrets that its spec names, those of earlier pods left out, and the ways to them; no values.",
         json_schema_extra={"maxProperties": bounds.SECRETS + 1},
     )
+    escapes: list[Annotated[str, Field(max_length=bounds.ESCAPE)]] = Field(
+        default=[], max_length=bounds.ESCAPES, description="Ways to its node that its spec opens."
+    )
     sealed: bool = Field(default=False, description="Whether its evidence is in a seal that was read back.")
     gone: bool = Field(default=False, description="Whether the pod has left the API since.")
 

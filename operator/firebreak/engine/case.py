@@ -1,7 +1,7 @@
 """A case: one incident in hand, with its journal and the tools to work on it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -24,6 +24,7 @@ from firebreak.model.record import with_step
 from firebreak.model.verdict import Verdict, record
 from firebreak.settings import Settings
 from firebreak.steps.reach import secrets_of
+from firebreak.steps.suspicion import escapes
 
 OptionsT = TypeVar("OptionsT", bound=StepOptions)
 
@@ -115,6 +116,7 @@ def _pinned(pod: Pod, known: AbstractSet[str]) -> PodRecord:
         account=pod.account,
         containers=pod.container_ids,
         secrets=_secrets(pod, known),
+        escapes=_escapes(pod, ()),
     )
 
 
@@ -123,7 +125,14 @@ def _seen_again(record: PodRecord, pod: Pod | None) -> PodRecord:
     if pod is None:
         return record.model_copy(update={"gone": True})
     containers = {**pod.container_ids, **record.containers}
-    return record.model_copy(update={"gone": False, "node": record.node or pod.node, "containers": containers})
+    fields = {"node": record.node or pod.node, "containers": containers, "escapes": _escapes(pod, record.escapes)}
+    return record.model_copy(update={"gone": False, **fields})
+
+
+def _escapes(pod: Pod, known: Iterable[str]) -> list[str]:
+    """The ways to its node that a pod had or has: an ephemeral container may open one later."""
+    ways = (way[: bounds.ESCAPE] for way in escapes(pod))
+    return list(dict.fromkeys([*known, *ways]))[: bounds.ESCAPES]
 
 
 def _secrets(pod: Pod, known: AbstractSet[str]) -> dict[str, str]:

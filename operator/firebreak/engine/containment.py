@@ -205,14 +205,18 @@ async def _conclude(case: Case, facts: Network, failures: list[str]) -> None:
     verdict = quarantine.judge(facts, case.tools.enforcement)
     if failures:
         verdict = replace(verdict, message=f"{verdict.message} ({'; '.join(failures)})")
-    near = await survey.neighbours(case.tools.api, [p.node for p in facts.pods if any(suspicion.escapes(p))])
+    records = tuple(case.status.pods.values())
+    suspects = suspicion.suspects(records)
+    near, closed = await asyncio.gather(
+        survey.neighbours(case.tools.api, suspects), survey.cordoned(case.tools.api, suspects)
+    )
     now, was = case.journal.now(), step(case.status, QUARANTINE)
     state = StepState.RUNNING if verdict.reason in {"TargetNotFound", "NotCut"} else StepState.DONE
     finished = (was.finished_at or now) if state is StepState.DONE else None
     first = verdict.holds and not case.status.timings.contained_at
     await case.journal.write(
         case.claim(verdict),
-        case.claim(suspicion.node(facts.pods, near)),
+        case.claim(suspicion.node(records, near, closed)),
         lambda s: with_step(s, QUARANTINE, state=state, message=verdict.message, finished_at=finished),
         lambda s: hold(s, case.id, facts.pods),
         lambda s: _timed(s, contained_at=now) if first else s,

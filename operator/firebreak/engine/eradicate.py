@@ -1,4 +1,4 @@
-"""Eradicate and recover: for revoke, rotate and replace, how to survey, plan and confirm.
+"""Eradicate and recover: for cordon, revoke, rotate and replace, how to survey, plan and confirm.
 
 Nothing is decided here: each joins `kube.survey` with its pure step, and asks the world afterwards.
 """
@@ -6,17 +6,41 @@ Nothing is decided here: each joins `kube.survey` with its pure step, and asks t
 import asyncio
 from collections.abc import Iterable
 
-from firebreak.api.playbook import REPLACE, REVOKE, ROTATE, Replace, Rotate
+from firebreak.api.playbook import CORDON, REPLACE, REVOKE, ROTATE, Replace, Rotate
 from firebreak.api.status import ChangeState
 from firebreak.engine.case import Case
 from firebreak.engine.gather import accounts, held, rights
 from firebreak.engine.stage import Stage
 from firebreak.kube import exposure, survey
 from firebreak.model.change import Change, Ref, Verb
-from firebreak.model.facts import Account, Answer, Secrets, Workload
+from firebreak.model.facts import Account, Answer, Nodes, Secrets, Workload
 from firebreak.model.record import step
-from firebreak.model.verdict import IDENTITY, RECOVERED, ROTATED, Verdict
-from firebreak.steps import replace, revoke, rotate, suspicion
+from firebreak.model.verdict import CORDONED, IDENTITY, RECOVERED, ROTATED, Verdict
+from firebreak.steps import cordon, replace, revoke, rotate, suspicion
+
+
+class CordonNodes:
+    """Close the nodes that the pods had a way to, also when the pods are gone."""
+
+    name = CORDON
+    condition = CORDONED
+
+    async def _facts(self, case: Case) -> Nodes:
+        suspect = suspicion.suspects(case.status.pods.values())
+        found = await case.tools.api.list_all("Node") if suspect else []
+        return Nodes(case.id, tuple(suspect), tuple(found))
+
+    async def plan(self, case: Case) -> tuple[Change, ...]:
+        """Mark the suspect ones, as long as one is left."""
+        return tuple(cordon.plan(await self._facts(case)))
+
+    async def confirm(self, case: Case) -> Verdict | None:
+        """Read them again."""
+        return cordon.judge(await self._facts(case))
+
+    def patience(self, case: Case) -> float:  # noqa: ARG002 - one shape for all stages
+        """A node says at once what was written to it."""
+        return 5.0
 
 
 class Revoke:
@@ -115,4 +139,4 @@ class ReplaceWorkload:
         return case.options(self.name, Replace).timeout_seconds
 
 
-STAGES: Iterable[Stage] = (Revoke(), RotateSecrets(), ReplaceWorkload())
+STAGES: Iterable[Stage] = (CordonNodes(), Revoke(), RotateSecrets(), ReplaceWorkload())

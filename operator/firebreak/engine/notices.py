@@ -24,6 +24,7 @@ from firebreak.model.notice import Notice, Turned
 from firebreak.model.verdict import (
     ACTION,
     CONTAINED,
+    CORDONED,
     EVIDENCE,
     IDENTITY,
     NODE,
@@ -35,7 +36,7 @@ from firebreak.model.verdict import (
 
 log = structlog.get_logger()
 
-TOLD: Final = frozenset({CONTAINED, EVIDENCE, IDENTITY, ROTATED, RECOVERED, NODE, ACTION, STALLED})
+TOLD: Final = frozenset({CONTAINED, CORDONED, EVIDENCE, IDENTITY, ROTATED, RECOVERED, NODE, ACTION, STALLED})
 ALARMING: Final = frozenset({(ACTION, "True"), (STALLED, "True"), (NODE, "True"), (CONTAINED, "False")})
 QUIET: Final = frozenset({(ACTION, "False"), (STALLED, "False"), (NODE, "False")})  # nothing happened: nothing to tell
 LONGEST = 1024  # characters of an Event's message, by the API server's validation

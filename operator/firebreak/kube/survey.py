@@ -1,6 +1,7 @@
 """Gathering facts: what a step decides upon is read here, once, and handed over frozen."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
@@ -141,6 +142,16 @@ async def neighbours(api: Api, nodes: Iterable[str]) -> dict[str, list[str]]:
         pods = await api.list_all("Pod", fields=f"spec.nodeName={node}", metadata_only=True)
         found[node] = [f"{p['metadata']['namespace']}/{p['metadata']['name']}" for p in pods]
     return found
+
+
+async def cordoned(api: Api, names: Iterable[str]) -> frozenset[str]:
+    """Return which of these nodes take no new pods. One that cannot be read is not claimed to."""
+    found = set()
+    for name in sorted(set(names) - {""}):
+        with contextlib.suppress(ApiError):
+            if ((await api.get(Ref("Node", name))).get("spec") or {}).get("unschedulable"):
+                found.add(name)
+    return frozenset(found)
 
 
 async def rights(

@@ -22,6 +22,15 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Nodes:
+    """The cluster's nodes, and which of them pods of the incident had a way to."""
+
+    incident: IncidentRef
+    suspect: tuple[str, ...]
+    nodes: tuple[Json, ...]
+
+
+@dataclass(frozen=True)
 class Account:
     """A service account."""
 

@@ -1,18 +1,20 @@
 """What comes next: the pure question that the engine asks at every wake-up.
 
     quarantine ──► capture ──► (sealed) ──► rotate ──► replace
-        └────────► revoke
+        ├────────► revoke
+        └────────► cordon
 
-Whatever a playbook's order says, the cut is first, taking rights away destroys nothing and waits for no disk copy, and
-nothing that destroys state runs before the seal.
+Whatever a playbook's order says, the cut is first, taking rights away and closing a node to new pods destroys nothing
+and waits for no disk copy, and nothing that destroys state runs before the seal.
 """
 
 from firebreak.api.incident import IncidentSpec, Mode
-from firebreak.api.playbook import CAPTURE, QUARANTINE, REVOKE, PlaybookSpec
+from firebreak.api.playbook import CAPTURE, CORDON, QUARANTINE, REVOKE, PlaybookSpec
 from firebreak.api.status import IncidentStatus, StepState
 from firebreak.model.record import ENDED, step
 
 ALWAYS = {Mode.RESPOND: (QUARANTINE, CAPTURE), Mode.PRESERVE: (CAPTURE,), Mode.PLAN: ()}
+DESTROYS_NOTHING = frozenset({QUARANTINE, CORDON, CAPTURE, REVOKE})
 PLAN_JOB = "plan"  # mode Plan's only job: writes what would be done
 
 
@@ -38,7 +40,7 @@ def may_run(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
         return False  # what is sealed stays sealed, gaps and all
     if QUARANTINE in names and not step(status, QUARANTINE).attempts:
         return False  # the cut has not been tried yet: nothing goes before it
-    if name in {CAPTURE, REVOKE}:
+    if name in DESTROYS_NOTHING:
         return True
     return sealed(status) and not _earlier_busy(name, names, status)
 
@@ -59,5 +61,5 @@ def _unsealed(status: IncidentStatus) -> bool:
 
 def _earlier_busy(name: str, names: tuple[str, ...], status: IncidentStatus) -> bool:
     """Whether a step before this one is still on its way by itself; one that waits for a person holds nobody up."""
-    earlier = [n for n in names[: names.index(name)] if n not in {QUARANTINE, CAPTURE, REVOKE}]
+    earlier = [n for n in names[: names.index(name)] if n not in DESTROYS_NOTHING]
     return any(step(status, n).state in {StepState.PENDING, StepState.RUNNING} for n in earlier)

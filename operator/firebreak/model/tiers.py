@@ -1,6 +1,6 @@
 """The tiers of rights: what each lets Firebreak do. `manifests/components/tier-*` grants exactly this; a test compares.
 
-`contain` is always needed. `preserve` and `eradicate` each stand on it alone, so that either can be left out.
+`contain` is always needed. The others each stand on it alone, so that any can be left out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from firebreak.api import GROUP
 from firebreak.api.base import Json
-from firebreak.api.playbook import CAPTURE, QUARANTINE, REPLACE, REVOKE, ROTATE
+from firebreak.api.playbook import CAPTURE, CORDON, QUARANTINE, REPLACE, REVOKE, ROTATE
 from firebreak.model.words import listed
 
 CORE = ""
@@ -152,10 +152,13 @@ ERADICATE = Tier(
     ),
 )
 
-TIERS = (CONTAIN, PRESERVE, ERADICATE)
+NODE = Tier("node", everywhere=(Right(CORE, "nodes", (*READ, "patch")),))
+
+TIERS = (CONTAIN, PRESERVE, ERADICATE, NODE)
 
 _NEEDED = {
     QUARANTINE: CONTAIN,
+    CORDON: NODE,
     CAPTURE: PRESERVE,
     REVOKE: ERADICATE,
     ROTATE: ERADICATE,

@@ -6,7 +6,7 @@ from typing import Literal
 from firebreak.api import bounds
 from firebreak.api.base import Condition
 from firebreak.api.incident import IncidentSpec, Mode
-from firebreak.api.playbook import CAPTURE, QUARANTINE, REPLACE, REVOKE, ROTATE
+from firebreak.api.playbook import CAPTURE, CORDON, QUARANTINE, REPLACE, REVOKE, ROTATE
 from firebreak.api.status import ChangeState, IncidentStatus, Phase, StepReport, StepState
 from firebreak.model.names import IncidentRef
 from firebreak.model.plan import joined, may_run
@@ -19,6 +19,7 @@ EVIDENCE = "EvidencePreserved"
 ROTATED = "SecretsRotated"
 RECOVERED = "Recovered"
 NODE = "NodeSuspect"
+CORDONED = "NodeCordoned"
 READY, RECONCILING, STALLED, ACTION = "Ready", "Reconciling", "Stalled", "ActionRequired"
 
 
@@ -132,6 +133,7 @@ def _not_yet(status: IncidentStatus, *, now: str, generation: int) -> IncidentSt
 
 _SPEAKS_FOR_ALL = (
     (CAPTURE, EVIDENCE, "Capturing", "sealed, but not yet"),
+    (CORDON, CORDONED, "Cordoning", "cordoned, but not yet the nodes"),
     (REVOKE, IDENTITY, "Revoking", "revoked, but not yet the rights"),
     (ROTATE, ROTATED, "Rotating", "rotated, but not yet the secrets"),
     (REPLACE, RECOVERED, "Replacing", "back, but not yet the workloads"),
@@ -157,7 +159,7 @@ def _phase(
     return Phase.WAITING if waiting else Phase.RESPONDED
 
 
-_BUSY_PHASE = {QUARANTINE: Phase.CONTAINING, CAPTURE: Phase.PRESERVING}
+_BUSY_PHASE = {QUARANTINE: Phase.CONTAINING, CORDON: Phase.CONTAINING, CAPTURE: Phase.PRESERVING}
 
 
 def _needs(
@@ -212,6 +214,7 @@ _SAID = {
     ROTATED: ("Secrets rotated", "Secrets NOT rotated", "Secrets: UNKNOWN"),
     RECOVERED: ("Workload back", "Workload NOT back", "Workload: UNKNOWN"),
     NODE: ("NODE SUSPECT", "", "Node: UNKNOWN"),
+    CORDONED: ("Nodes closed to new pods", "Nodes NOT closed to new pods", "Nodes: UNKNOWN"),
 }
 
 

@@ -1,9 +1,11 @@
 """What a pod's spec says about what is beyond its walls: the node, and cloud credentials."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 from firebreak.api.base import Json
+from firebreak.api.status import PodRecord
 from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import NODE, Verdict
@@ -25,14 +27,26 @@ CLOUDS = {
 }
 
 
-def node(pods: tuple[Pod, ...], neighbours: dict[str, list[str]]) -> Verdict:
-    """Say whether a pod could have reached its node. `neighbours` are the pods on each node, by node name."""
-    reasons = [f"{pod.name} on {pod.node}: {', '.join(why)}" for pod in pods if (why := list(escapes(pod)))]
+def suspects(records: Iterable[PodRecord]) -> list[str]:
+    """Return the nodes that pods on record had a way to, whether or not the pods are still there."""
+    return sorted({record.node for record in records if record.escapes and record.node})
+
+
+def node(records: Collection[PodRecord], neighbours: Mapping[str, list[str]], cordoned: AbstractSet[str]) -> Verdict:
+    """Say whether a pod on record could have reached its node.
+
+    `neighbours` are the pods on each node, by node name; `cordoned` the nodes that take no new pods.
+    """
+    reasons = [
+        f"{each.name} on {each.node or 'no node yet'}: {', '.join(each.escapes)}" for each in records if each.escapes
+    ]
     if not reasons:
         return Verdict(NODE, "False", "Confined", "no pod of the incident has a way to its node by its spec")
-    nodes = sorted({pod.node for pod in pods if any(escapes(pod))})
-    others = [f"{n}: {listed(neighbours.get(n, []), 20)}" for n in nodes]
-    return Verdict(NODE, "True", "WayToNode", f"{'; '.join(reasons)}. Pods on it: {'; '.join(others)}")
+    others = [
+        f"{name}{' (cordoned)' if name in cordoned else ''}: {listed(neighbours.get(name, []), 20)}"
+        for name in suspects(records)
+    ]
+    return Verdict(NODE, "True", "WayToNode", f"{listed(reasons, 20, '; ')}. Pods on it: {'; '.join(others)}")
 
 
 def escapes(pod: Pod) -> Iterator[str]:
