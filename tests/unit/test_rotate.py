@@ -48,7 +48,9 @@ def consumer(name: str = "web", uses: str = "db", *, kind: str = "Deployment") -
 
 
 def planned(*uses: SecretUse, **facts: Any) -> list[Change]:
-    return list(plan(Secrets(INCIDENT, uses, **facts)))
+    """Plan for uses; where one carries our mark, our record says so too unless `begun` is given."""
+    marked = frozenset(each.name for each in uses if MARK in ((each.metadata or {}).get("annotations") or {}))
+    return list(plan(Secrets(INCIDENT, uses, **{"begun": marked, **facts})))
 
 
 # --- a value where the owner opted in
@@ -121,6 +123,9 @@ def test_no_alphabet_repeats_a_letter_or_breaks_a_line() -> None:
         ('{"password": {"alphabet": ["hex"]}}', "is one of alphanumeric, hex, digits, printable"),
         ('{"password": {"alphabet": {}}}', "is one of alphanumeric, hex, digits, printable"),
         ('{"../../etc": {}}', "a data key has at most 253 letters"),
+        ('{".": {}}', "a data key has at most 253 letters"),
+        ('{"..": {}}', "does not begin with '..'"),
+        ('{"..password": {}}', "does not begin with '..'"),
         ('{"": {}}', "a data key has at most 253 letters"),
         ('{"line\\nfeed": {}}', "a data key has at most 253 letters"),
     ],
@@ -238,6 +243,20 @@ def test_the_same_restart_is_planned_before_and_after_its_secrets_were_rotated()
 
 def test_a_secret_that_was_rotated_keeps_its_mark_whoever_touches_it_later() -> None:
     (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="7"))
+    assert (change.body or {})["metadata"] == {"annotations": {MARK: "7"}}
+
+
+def test_a_mark_that_our_record_knows_nothing_of_was_forged_and_saves_nobody() -> None:
+    forged = use(annotation=OPTED_IN, version="33", rotated="7")
+    (change,) = planned(forged, begun=frozenset())
+    assert (change.body or {})["metadata"] == {"annotations": {MARK: "33"}}
+    assert [change.refusal for change in planned(forged, begun=frozenset(), others=(JOB,))] == [
+        "a person must rotate it"
+    ]
+
+
+def test_a_mark_is_believed_when_the_record_had_no_room_for_all() -> None:
+    (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="7"), begun=None)
     assert (change.body or {})["metadata"] == {"annotations": {MARK: "7"}}
 
 

@@ -29,7 +29,7 @@ ALPHABETS: Mapping[str, str] = {
     "printable": string.ascii_letters + string.digits + "!#$%&*+-.:=?@^_~",
 }
 SHORTEST, LONGEST, DEFAULT_LENGTH = 8, 1024, 32
-DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+DATA_KEY = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z0-9]{1,253}")  # as the API server takes it
 
 
 class BadAnnotation(ValueError):
@@ -106,7 +106,9 @@ def recipe(annotation: str) -> dict[str, Generated]:
 
 def _generated(key: str, options: object) -> Generated:
     if not DATA_KEY.fullmatch(key):
-        raise BadAnnotation("a data key has at most 253 letters, digits, '-', '_' and '.'")
+        raise BadAnnotation(
+            "a data key has at most 253 letters, digits, '-', '_' and '.', and does not begin with '..'"
+        )
     if not isinstance(options, dict) or not set(options) <= {"length", "alphabet"}:
         raise BadAnnotation(f"key {key!r} takes length and alphabet only")
     length, alphabet = options.get("length", DEFAULT_LENGTH), options.get("alphabet", "alphanumeric")
@@ -145,6 +147,8 @@ def _delete_token(facts: Secrets, target: Ref, use: SecretUse) -> Change:
 
 def _marked(facts: Secrets, use: SecretUse) -> str:
     """The mark that rotating for this incident left on a secret, empty when it was not rotated for it."""
+    if facts.begun is not None and use.name not in facts.begun:
+        return ""
     return text(mapping((use.metadata or {}).get("annotations")).get(facts.incident.rotated))
 
 
