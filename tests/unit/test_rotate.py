@@ -1,6 +1,7 @@
 """Rotate: values only where owners opted in, old tokens deleted, everything else named; no value ever in sight."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -31,8 +32,16 @@ def use(
     version: str = "7",
     rotated: str = "",
     by: str = INCIDENT.uid,
+    keys: Iterable[str] = ("password",),
 ) -> SecretUse:
-    metadata: Json = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": version}
+    fields = {"f:data": {f"f:{key}": {} for key in keys}}
+    metadata: Json = {
+        "name": name,
+        "namespace": "shop",
+        "uid": f"uid-{name}",
+        "resourceVersion": version,
+        "managedFields": [{"manager": "kubectl", "fieldsV1": fields}],
+    }
     if annotation is not None:
         metadata["annotations"] = {"firebreak.dev/rotate": annotation}
     if rotated:
@@ -66,6 +75,33 @@ def test_a_secret_whose_owner_opted_in_gets_values_that_come_into_being_when_sen
     assert change.why == "in reach (env PW of container web); its owner opted in for password"
     assert change.undo == "none: the old values are gone, on purpose"
     assert (change.once, change.metadata_only, change.refusal) == (True, True, None)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "keys", "named"),
+    [
+        ('{"pasword": {}}', ("password",), "pasword"),
+        ('{"password": {}, "b": {}, "a": {}}', ("password",), "a, b"),
+        ('{"password": {}}', (), "password"),
+    ],
+)
+def test_a_key_that_the_secret_does_not_have_is_a_mistake_and_rotates_nothing(
+    annotation: str, keys: tuple[str, ...], named: str
+) -> None:
+    (change,) = planned(use(annotation=annotation, keys=keys))
+    assert (change.body, change.refusal) == (None, "a person must rotate it")
+    assert change.why == (
+        f"annotation firebreak.dev/rotate names {named}, which the secret has no value for by its managedFields: "
+        "a new key would rotate nothing; correct the annotation"
+    )
+
+
+def test_keys_that_were_applied_as_text_count() -> None:
+    applied_as_text = use(annotation=OPTED_IN, keys=())
+    assert applied_as_text.metadata is not None
+    fields = {"f:stringData": {"f:password": {}}}
+    applied_as_text.metadata["managedFields"] = ["odd", {"manager": "kubectl", "fieldsV1": fields}, {"fieldsV1": 1}]
+    assert planned(applied_as_text)[0].refusal is None
 
 
 def test_rotating_is_not_reversible_and_touches_whoever_uses_the_secret() -> None:

@@ -177,7 +177,7 @@ async def _finish(case: Case, stage: Stage, pods: int) -> StepState:
         )
         return StepState.WAITING
     await case.journal.write()
-    verdict = await _confirmed(case, stage)
+    verdict = await _confirmed(case, stage, pods)
     state = StepState.DONE if verdict.holds else StepState.PARTIAL
     if counts.get(ChangeState.FAILED):
         state = StepState.FAILED
@@ -190,20 +190,21 @@ async def _finish(case: Case, stage: Stage, pods: int) -> StepState:
     return state
 
 
-async def _confirmed(case: Case, stage: Stage) -> Verdict:
-    """Ask until the world says yes or patience ends; then say what it said last."""
+async def _confirmed(case: Case, stage: Stage, pods: int) -> Verdict:
+    """Ask until the world says yes, patience ends or pods join, for which the stage runs again; then say the last."""
     verdict: Verdict | None = None
     try:
         async with asyncio.timeout(stage.patience(case)):
-            while verdict is None or not verdict.holds:
+            while len(case.status.pods) <= pods:
                 verdict = await stage.confirm(case)
                 if verdict is not None and (verdict.holds or verdict.reason in _FINAL):
                     return verdict
                 await asyncio.sleep(ASK_AGAIN)
     except TimeoutError:
-        pass
-    words = f"not settled within {stage.patience(case):.0f} s; see the workload's own status"
-    return verdict or Verdict(stage.condition, "False", "TimedOut", words)
+        words = f"not settled within {stage.patience(case):.0f} s; see the workload's own status"
+        return verdict or Verdict(stage.condition, "False", "TimedOut", words)
+    words = "pods joined before it was settled; it runs again for them"
+    return verdict or Verdict(stage.condition, "False", "PodsJoined", words)
 
 
 _FINAL = frozenset({"ByHand", "NoController", "CloudCredentialsLive", "TargetNotFound"})

@@ -15,7 +15,7 @@ from firebreak.api.base import Json
 from firebreak.api.status import ChangeReport, ChangeState
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
-from firebreak.model.loose import mapping, text
+from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.names import ROTATE_ANNOTATION
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import ROTATED, Verdict
@@ -74,7 +74,25 @@ def _secret(facts: Secrets, use: SecretUse) -> Change:
         keys = recipe((use.metadata or {})["annotations"][ROTATE_ANNOTATION])
     except BadAnnotation as error:
         return _manual(facts, target, f"annotation {ROTATE_ANNOTATION}: {error}")
+    if unknown := sorted(set(keys) - _keys(use)):
+        return _manual(
+            facts,
+            target,
+            f"annotation {ROTATE_ANNOTATION} names {listed(unknown)}, which the secret has no value for by its "
+            "managedFields: a new key would rotate nothing; correct the annotation",
+        )
     return _generate(facts, target, use, keys)
+
+
+def _keys(use: SecretUse) -> set[str]:
+    """The data keys that a secret has, from its metadata: no value is read to learn them.
+
+    The API server keeps in managedFields who wrote which field, `f:data` with a key `f:KEY` for each; a server-side
+    apply of stringData stands there as `f:stringData` (seen on 1.35).
+    """
+    entries = [mapping(entry.get("fieldsV1")) for entry in mappings(mapping(use.metadata).get("managedFields"))]
+    fields = {field for entry in entries for part in ("f:data", "f:stringData") for field in mapping(entry.get(part))}
+    return {field.removeprefix("f:") for field in fields}
 
 
 def _by_hand(facts: Secrets, use: SecretUse) -> str:
