@@ -22,6 +22,10 @@ from cli_harness import (
     write_kubeconfig,
 )  # fmt: skip
 from fake_api import Answer, Call, FakeApi, Fault
+from firebreak import __version__
+from firebreak.cli.cluster import open_api
+from firebreak.cli.session import Options
+from firebreak.kube.client import Api
 
 CLOSED: dict[str, Any] = {"state": "Closed", "verdict": "TruePositive"}
 POLICY = f"firebreak-{UID}"
@@ -35,6 +39,13 @@ def cli(fake: FakeApi, tmp_path: Path) -> Cli:
 def labels(fake: FakeApi, name: str = "web") -> dict[str, str]:
     found: dict[str, str] = fake.get("Pod", "shop", name)["metadata"].get("labels") or {}
     return found
+
+
+async def test_what_a_person_writes_stands_under_another_name_than_what_the_operator_writes(cli: Cli) -> None:
+    async with await open_api(Options(kubeconfig=str(cli.kubeconfig))) as persons:
+        assert persons.session.headers["User-Agent"] == f"firebreak-cli/{__version__}"
+    async with await Api.connect(str(cli.kubeconfig)) as operators:
+        assert operators.session.headers["User-Agent"] == f"firebreak/{__version__}"
 
 
 async def test_a_closed_incident_is_released_pods_first_and_the_policy_last(fake: FakeApi, cli: Cli) -> None:

@@ -116,3 +116,70 @@ async def test_who_uses_a_secret_is_restarted_when_it_was_rotated_and_not_before
         await firebreak.condition("shell", "SecretsRotated", "True", "Rotated")
     assert fake.get("Secret", "shop", "db")["data"]["password"] != OLD_PASSWORD
     assert fake.get("Deployment", "shop", "web")["metadata"]["generation"] == generation + 1
+
+
+FORGED_KEY = "quarantine.firebreak.dev/22222222-2222-2222-2222-222222222222"
+
+
+def deployments_own() -> Json:
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "controller": True}
+
+
+async def users(fake: FakeApi) -> list[str]:
+    async with connect(fake) as api:
+        facts = await exposure.secrets(api, IncidentRef("shop", "shell", UID), (Pod(web_pod()),), ())
+    return [each.name for each in facts.others]
+
+
+async def test_a_pod_that_only_says_it_is_a_deployments_own_is_restarted_by_nobody(fake: FakeApi) -> None:
+    shop(fake)
+    fake.put(web_pod("web-1"))
+    uid = fake.get("Deployment", "shop", "web")["metadata"]["uid"]
+    fake.put(web_pod("forged", ownerReferences=[{**deployments_own(), "uid": uid}]))
+    fake.put(web_pod("alone", ownerReferences=[]))
+    assert await users(fake) == ["alone", "forged"]
+
+
+async def test_a_pod_with_the_label_of_a_quarantine_is_held_only_where_its_policy_is(fake: FakeApi) -> None:
+    shop(fake)
+    fake.put(web_pod("labelled", labels={FORGED_KEY: "true"}, ownerReferences=[]))
+    assert await users(fake) == ["labelled"]
+    name = "firebreak-22222222-2222-2222-2222-222222222222"
+    spec: Json = {"podSelector": {"matchLabels": {FORGED_KEY: "true"}}, "policyTypes": ["Ingress", "Egress"]}
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": spec}
+    fake.put({**policy, "metadata": {"name": name, "namespace": "shop"}})
+    assert await users(fake) == []
+    fake.update("NetworkPolicy", "shop", name, {"spec": {"egress": [{}]}})
+    assert await users(fake) == ["labelled"]
+
+
+async def test_more_secrets_than_the_record_has_room_for_are_rotated_once_whoever_leads(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    opted_in = {"firebreak.dev/rotate": '{"password": {}}'}
+    for number in range(230):
+        metadata: Json = {"name": f"s{number:03}", "namespace": "shop", "annotations": opted_in}
+        fake.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"password": OLD_PASSWORD}})
+    metadata = {"name": "theirs", "namespace": "shop"}
+    fake.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"password": OLD_PASSWORD}})
+    fake.update("Role", "shop", "reader", {"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}]})
+
+    def values() -> list[str]:
+        return [fake.get("Secret", "shop", f"s{number:03}")["data"]["password"] for number in range(230)]
+
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.condition("shell", "SecretsRotated", "False", "ByHand")
+    after = values()
+    assert OLD_PASSWORD not in after
+    assert len(firebreak.incident("shell")["status"]["steps"]["rotate"]["changes"]) == 200
+    looked = len([call for call in fake.calls if call.path == SECRET_PATH and call.method == "GET"])
+    async with replica(fake, store, name="two") as other:
+        other.controller.jobs.wake(JobKey(UID, "rotate"))
+        await fake.called(lambda call: call.path == SECRET_PATH and call.method == "GET", looked + 1)
+        fake.delete("Secret", "shop", "theirs")  # seen only by who came to the end
+        other.controller.jobs.wake(JobKey(UID, "rotate"))
+        await other.condition("shell", "SecretsRotated", "True", "Rotated")
+    assert firebreak.incident("shell")["status"]["steps"]["rotate"]["counts"] == {"Done": 232}
+    assert values() == after

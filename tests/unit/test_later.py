@@ -15,6 +15,7 @@ Json = dict[str, Any]
 ACCOUNT = {"kind": "ServiceAccount", "name": "web", "namespace": "shop"}
 ALICE = {"kind": "User", "name": "alice"}
 BESIDE = {"events", "subjectaccessreviews.authorization.k8s.io", "selfsubjectaccessreviews.authorization.k8s.io"}
+LOOK = "GET /api/v1/namespaces/shop/pods"
 APP_WEB = {"selector": {"matchLabels": {"app": "web"}}}
 
 
@@ -103,6 +104,39 @@ async def test_a_pod_that_has_not_started_is_waited_for_and_its_first_start_is_n
     assert [gap for gap in sealed["status"]["evidence"]["gaps"] if "Restarted" in gap or "log" in gap] == []
     kept = [info.key for info in await store.list("incidents") if "/objects/" in info.key]
     assert any("/logs/c.current.log" in key for key in kept)
+
+
+async def test_while_a_pod_is_about_to_start_the_others_are_sealed_once_and_the_incident_stays_busy(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    soon = web_pod("web-3", creationTimestamp=datetime(2026, 11, 21, 12, tzinfo=UTC).isoformat())
+    started, soon["status"] = soon["status"], {"phase": "Pending"}
+    fake.put(soon)
+
+    def waits(status: Json) -> bool:
+        return bool(status.get("steps", {}).get("capture", {}).get("message") == "not started yet: web-3")
+
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(target=APP_WEB))
+        found = (await firebreak.until("shell", waits))["status"]
+        assert {c["type"]: c["reason"] for c in found["conditions"] if c["type"] in {"Ready", "Reconciling"}} == {
+            "Ready": "Responding",
+            "Reconciling": "Running",
+        }
+        seals = [info.key for info in await store.list("incidents") if "/manifest" in info.key]
+        before, looks = found["steps"]["capture"], [call for call in fake.calls if call.line == LOOK]
+        await fake.called(lambda call: call.line == LOOK, len(looks) + 4)
+        assert [info.key for info in await store.list("incidents") if "/manifest" in info.key] == seals
+        assert firebreak.incident("shell")["status"]["steps"]["capture"] == before
+        fake.update("Pod", "shop", "web-3", {"status": started})
+        done = await firebreak.until("shell", lambda s: s["steps"]["capture"]["state"] == "Partial")
+    assert {pod["name"]: pod["sealed"] for pod in done["status"]["pods"].values()} == {
+        "web-1": True,
+        "web-2": True,
+        "web-3": True,
+    }
+    assert done["status"]["steps"]["capture"]["attempts"] == 2
 
 
 async def test_a_secret_that_a_job_still_uses_is_left_to_a_person(fake: FakeApi, store: EvidenceStore) -> None:

@@ -14,6 +14,7 @@ from firebreak.model.pod import Pod
         (pod("web-x2x9k", owner=("ReplicaSet", "web"), labels={"pod-template-hash": "web"}), "ReplicaSet web"),
         (pod("db-0", owner=("StatefulSet", "db")), "StatefulSet db"),
         (pod("alone"), "Pod alone"),
+        (pod("forged", owner=("Deployment", "web")), "Pod forged"),
     ],
 )
 def test_a_pod_is_known_by_what_keeps_its_name(shown: Pod, words: str) -> None:

@@ -102,6 +102,13 @@ def test_a_statefulset_makes_no_fresh_pod_while_the_old_one_is_kept(images: dict
     )
 
 
+def test_detaching_gives_a_statefulset_no_name_back() -> None:
+    detached = pod("db-0", labels={}, annotations={"firebreak.dev/original-labels": '{"app": "db"}'})
+    assert refused(facts(SET, held=(detached,)), {}) == (
+        "StatefulSet db makes no fresh pod while db-0 is kept; close the incident, then delete the pod"
+    )
+
+
 def test_a_whole_workload_under_quarantine_needs_a_known_good_image() -> None:
     assert refused(facts(held=(ATTACHED,)), {}) == (
         "the whole workload is under quarantine and the playbook names no known-good image; "

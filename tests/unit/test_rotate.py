@@ -1,6 +1,7 @@
 """Rotate: values only where owners opted in, old tokens deleted, everything else named; no value ever in sight."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -31,8 +32,16 @@ def use(
     version: str = "7",
     rotated: str = "",
     by: str = INCIDENT.uid,
+    keys: Iterable[str] = ("password",),
 ) -> SecretUse:
-    metadata: Json = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": version}
+    fields = {"f:data": {f"f:{key}": {} for key in keys}}
+    metadata: Json = {
+        "name": name,
+        "namespace": "shop",
+        "uid": f"uid-{name}",
+        "resourceVersion": version,
+        "managedFields": [{"manager": "kubectl", "fieldsV1": fields}],
+    }
     if annotation is not None:
         metadata["annotations"] = {"firebreak.dev/rotate": annotation}
     if rotated:
@@ -48,7 +57,9 @@ def consumer(name: str = "web", uses: str = "db", *, kind: str = "Deployment") -
 
 
 def planned(*uses: SecretUse, **facts: Any) -> list[Change]:
-    return list(plan(Secrets(INCIDENT, uses, **facts)))
+    """Plan for uses; where one carries our mark, our record says so too unless `begun` is given."""
+    marked = frozenset(each.name for each in uses if MARK in ((each.metadata or {}).get("annotations") or {}))
+    return list(plan(Secrets(INCIDENT, uses, **{"begun": marked, **facts})))
 
 
 # --- a value where the owner opted in
@@ -64,6 +75,33 @@ def test_a_secret_whose_owner_opted_in_gets_values_that_come_into_being_when_sen
     assert change.why == "in reach (env PW of container web); its owner opted in for password"
     assert change.undo == "none: the old values are gone, on purpose"
     assert (change.once, change.metadata_only, change.refusal) == (True, True, None)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "keys", "named"),
+    [
+        ('{"pasword": {}}', ("password",), "pasword"),
+        ('{"password": {}, "b": {}, "a": {}}', ("password",), "a, b"),
+        ('{"password": {}}', (), "password"),
+    ],
+)
+def test_a_key_that_the_secret_does_not_have_is_a_mistake_and_rotates_nothing(
+    annotation: str, keys: tuple[str, ...], named: str
+) -> None:
+    (change,) = planned(use(annotation=annotation, keys=keys))
+    assert (change.body, change.refusal) == (None, "a person must rotate it")
+    assert change.why == (
+        f"annotation firebreak.dev/rotate names {named}, which the secret has no value for by its managedFields: "
+        "a new key would rotate nothing; correct the annotation"
+    )
+
+
+def test_keys_that_were_applied_as_text_count() -> None:
+    applied_as_text = use(annotation=OPTED_IN, keys=())
+    assert applied_as_text.metadata is not None
+    fields = {"f:stringData": {"f:password": {}}}
+    applied_as_text.metadata["managedFields"] = ["odd", {"manager": "kubectl", "fieldsV1": fields}, {"fieldsV1": 1}]
+    assert planned(applied_as_text)[0].refusal is None
 
 
 def test_rotating_is_not_reversible_and_touches_whoever_uses_the_secret() -> None:
@@ -121,6 +159,9 @@ def test_no_alphabet_repeats_a_letter_or_breaks_a_line() -> None:
         ('{"password": {"alphabet": ["hex"]}}', "is one of alphanumeric, hex, digits, printable"),
         ('{"password": {"alphabet": {}}}', "is one of alphanumeric, hex, digits, printable"),
         ('{"../../etc": {}}', "a data key has at most 253 letters"),
+        ('{".": {}}', "a data key has at most 253 letters"),
+        ('{"..": {}}', "does not begin with '..'"),
+        ('{"..password": {}}', "does not begin with '..'"),
         ('{"": {}}', "a data key has at most 253 letters"),
         ('{"line\\nfeed": {}}', "a data key has at most 253 letters"),
     ],
@@ -238,6 +279,20 @@ def test_the_same_restart_is_planned_before_and_after_its_secrets_were_rotated()
 
 def test_a_secret_that_was_rotated_keeps_its_mark_whoever_touches_it_later() -> None:
     (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="7"))
+    assert (change.body or {})["metadata"] == {"annotations": {MARK: "7"}}
+
+
+def test_a_mark_that_our_record_knows_nothing_of_was_forged_and_saves_nobody() -> None:
+    forged = use(annotation=OPTED_IN, version="33", rotated="7")
+    (change,) = planned(forged, begun=frozenset())
+    assert (change.body or {})["metadata"] == {"annotations": {MARK: "33"}}
+    assert [change.refusal for change in planned(forged, begun=frozenset(), others=(JOB,))] == [
+        "a person must rotate it"
+    ]
+
+
+def test_a_mark_is_believed_when_the_record_had_no_room_for_all() -> None:
+    (change,) = planned(use(annotation=OPTED_IN, version="33", rotated="7"), begun=None)
     assert (change.body or {})["metadata"] == {"annotations": {MARK: "7"}}
 
 

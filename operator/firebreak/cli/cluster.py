@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kubernetes.aio.config.kube_config import list_kube_config_contexts
 
+from firebreak import __version__
 from firebreak.api.base import Json
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.session import Options
@@ -87,7 +88,9 @@ async def open_api(options: Options) -> Api:
     if not _in_cluster(options) and not _present(options):
         hint = "name a file with --kubeconfig or KUBECONFIG, or run inside the cluster"
         raise Failure(f"no cluster to talk to: there is no file {', '.join(_files(options))}", hint, Exit.UNREACHABLE)
-    return await Api.connect(options.kubeconfig, options.context, PATIENT_ENOUGH)
+    api = await Api.connect(options.kubeconfig, options.context, PATIENT_ENOUGH)
+    api.session.headers["User-Agent"] = f"firebreak-cli/{__version__}"  # what a person writes is not the operator's
+    return api
 
 
 def _in_cluster(options: Options) -> bool:

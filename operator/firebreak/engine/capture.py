@@ -68,15 +68,17 @@ async def _run(case: Case, store: EvidenceStore) -> float | None:
     pods = await _pods(case)
     if not pods:
         return await _nobody(case)
-    starting = [pod.uid for pod in pods if _starting(case, pod)]
-    here = tuple(pod for pod in pods if pod.uid not in starting)
-    attempts, now = step(case.status, CAPTURE).attempts + bool(here), case.journal.now()
+    starting = [pod for pod in pods if _starting(case, pod)]
+    here = tuple(pod for pod in pods if pod not in starting)
+    wait = bool(starting) and all(case.status.pods[pod.uid].sealed for pod in here)
+    attempts, now = step(case.status, CAPTURE).attempts + (not wait), case.journal.now()
     started = step(case.status, CAPTURE).started_at or now
     case.journal.note(lambda s: with_step(s, CAPTURE, state=StepState.RUNNING, attempts=attempts, started_at=started))
-    if here:
-        await _collect_and_seal(case, store, here)
+    if wait:
+        words = f"not started yet: {listed([pod.name for pod in starting])}"
+        await case.journal.write(lambda s: with_step(s, CAPTURE, message=words))
     else:
-        await case.journal.write(lambda s: with_step(s, CAPTURE, message="the pod has not started yet"))
+        await _collect_and_seal(case, store, here, more=bool(starting))
     return STARTED_SOON if starting else None
 
 
@@ -110,7 +112,8 @@ async def _blocked(case: Case, reason: str, words: str) -> float:
     return BLOCKED_AGAIN
 
 
-async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, ...]) -> None:
+async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, ...], *, more: bool) -> None:
+    """Capture these pods. `more`: others are about to start, and the step goes on for them."""
     settings = case.tools.settings
     identity = IncidentIdentity(
         namespace=case.id.namespace, name=case.id.name, uid=case.id.uid, cluster=settings.cluster
@@ -132,7 +135,7 @@ async def _collect_and_seal(case: Case, store: EvidenceStore, pods: tuple[Pod, .
         todo = [request for name, request in wanted.items() if key(*name.split("/")) not in have]
         await _wave(case, bundle, todo, options)
         await case.journal.write()  # people see that it goes on
-    await _seal(case, bundle, uids)
+    await _seal(case, bundle, uids, more=more)
 
 
 async def _wave(case: Case, bundle: Bundle, requests: Iterable[Request], options: Capture) -> None:
@@ -172,7 +175,7 @@ def _collector(case: Case) -> Collector:
     return Collector(account=f"{settings.namespace}/firebreak", pod=settings.pod, version=__version__)
 
 
-async def _seal(case: Case, bundle: Bundle, uids: AbstractSet[str]) -> None:
+async def _seal(case: Case, bundle: Bundle, uids: AbstractSet[str], *, more: bool) -> None:
     """Seal, read back, and claim only what the seal says: sealed with gaps is not preserved."""
     collector = _collector(case)
     sealed = await seal(bundle, collector)
@@ -187,11 +190,11 @@ async def _seal(case: Case, bundle: Bundle, uids: AbstractSet[str]) -> None:
         seal=sealed.digest,
     )
     verdict = judge(report, len(gaps), local=bundle.store.local)
-    state = StepState.DONE if verdict.holds else StepState.PARTIAL
-    now = case.journal.now()
+    ended = StepState.DONE if verdict.holds else StepState.PARTIAL
+    state, now = StepState.RUNNING if more else ended, case.journal.now()
     await case.journal.write(
         case.claim(verdict),
-        lambda s: with_step(s, CAPTURE, state=state, finished_at=now, message=verdict.message),
+        lambda s: with_step(s, CAPTURE, state=state, finished_at=None if more else now, message=verdict.message),
         lambda s: _with_sealed(s, uids),
         lambda s: s.model_copy(
             update={"evidence": report, "timings": s.timings.model_copy(update={"sealed_at": now})},

@@ -51,7 +51,8 @@ async def cut(tools: Tools, incident: Incident) -> Cut:
     assert target  # noqa: S101 - mode Respond has a target
     pods = await (_label_and_deny(tools.api, incident) if target.pod else _cut_meant(tools.api, incident, target))
     ended = time.monotonic()
-    log.info("cut", pods=[p.name for p in pods], seconds=round(ended - began, 4))
+    if new := [p.name for p in pods if p.uid not in incident.status.pods]:  # a follower looks at the others again
+        log.info("cut", pods=new, seconds=round(ended - began, 4))
     return Cut(pods, stamp(tools.clock()), ended)
 
 

@@ -4,6 +4,7 @@ Nothing is decided here: each joins `kube.survey` with its pure step, and asks t
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Iterable
 
 from firebreak.api.playbook import CORDON, REPLACE, REVOKE, ROTATE, Replace, Rotate
@@ -14,7 +15,7 @@ from firebreak.engine.stage import Stage
 from firebreak.kube import exposure, survey
 from firebreak.model.change import Change, Ref, Verb
 from firebreak.model.facts import Account, Answer, Nodes, Secrets, Workload
-from firebreak.model.record import step
+from firebreak.model.record import step, unlisted_done
 from firebreak.model.verdict import CORDONED, IDENTITY, RECOVERED, ROTATED, Verdict
 from firebreak.steps import cordon, replace, revoke, rotate, suspicion
 
@@ -81,10 +82,13 @@ class RotateSecrets:
     async def _facts(self, case: Case) -> Secrets:
         records = case.status.pods.values()
         begun = {ChangeState.INTENDED, ChangeState.DONE}
-        changes = step(case.status, self.name).changes.values()
-        deleted = {c.object.rpartition("/")[2] for c in changes if c.verb == Verb.DELETE and c.state in begun}
-        return await exposure.secrets(
-            case.tools.api, case.id, await held(case), await rights(case), records, frozenset(deleted)
+        report = step(case.status, self.name)
+        ours = [(c.verb, Ref.parse(c.object)) for c in report.changes.values() if c.state in begun]
+        secrets = [(verb, ref.name) for verb, ref in ours if ref.kind == "Secret"]
+        return dataclasses.replace(
+            await exposure.secrets(case.tools.api, case.id, await held(case), await rights(case), records),
+            deleted=frozenset(name for verb, name in secrets if verb == Verb.DELETE),
+            begun=None if unlisted_done(report) else frozenset(n for verb, n in secrets if verb == Verb.PATCH),
         )
 
     async def plan(self, case: Case) -> tuple[Change, ...]:

@@ -16,7 +16,7 @@ from firebreak.engine.execute import Result, carry_out, verify
 from firebreak.kube.errors import PERMANENT, Conflict
 from firebreak.model.change import Change
 from firebreak.model.plan import joined
-from firebreak.model.record import SETTLED, report, step, with_changes, with_step, without_leftovers
+from firebreak.model.record import SETTLED, report, step, unlisted_done, with_changes, with_step, without_leftovers
 from firebreak.model.tiers import needed
 from firebreak.model.verdict import Verdict
 
@@ -124,16 +124,18 @@ def _begin(case: Case, stage: Stage) -> None:
 async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...]) -> None:
     """Do what may be done, in order. Every Change is on record, with what it overwrites, before the first is sent."""
     approval = case.playbook.approval_of(stage.name)
-    before = dict(step(case.status, stage.name).changes)
+    record = step(case.status, stage.name)
+    before, forgotten = dict(record.changes), unlisted_done(record) > 0
     gates = {change.id: gate(change, approval) for change in changes}
-    done = {change.id for change in changes if await _is_done(case, change, before.get(change.id))}
+    maybe = {c.id for c in changes if c.id in before or (forgotten and c.refusal is None)}
+    done = {c.id for c in changes if c.id in maybe and await _is_done(case, c, before.get(c.id))}
     going = [change for change in changes if gates[change.id] is ChangeState.PLANNED and change.id not in done]
     reports = {c.id: report(c, gates[c.id], c.refusal or "") for c in changes if c.id not in done}
     intents = {c.id: report(c, ChangeState.INTENDED) for c in going}
     await case.journal.intend(lambda s: with_changes(s, stage.name, reports | intents))
     for change in going:
         so_far = step(case.status, stage.name).changes
-        if late := [key for key in change.after if so_far[key].state is not ChangeState.DONE]:
+        if late := [k for k in change.after if k not in done and so_far[k].state is not ChangeState.DONE]:
             _note(case, stage, Result(change, ChangeState.PLANNED, f"not sent: first comes {', '.join(late)}"))
             continue
         begun = change.id in before and before[change.id].state is ChangeState.INTENDED
@@ -142,8 +144,11 @@ async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...]) -> N
 
 
 async def _is_done(case: Case, change: Change, was: ChangeReport | None) -> bool:
-    """Whether a Change was done before and the world still is as it wants it: then it is left alone."""
-    if was is None or was.state is not ChangeState.DONE:
+    """Whether a Change was done before and the world still is as it wants it: then it is left alone.
+
+    `was` is None for what the record may have had no room for: then the world alone can tell.
+    """
+    if was is not None and was.state is not ChangeState.DONE:
         return False
     return (await verify(case.tools.api, change)).state is ChangeState.DONE
 
@@ -172,7 +177,7 @@ async def _finish(case: Case, stage: Stage, pods: int) -> StepState:
         )
         return StepState.WAITING
     await case.journal.write()
-    verdict = await _confirmed(case, stage)
+    verdict = await _confirmed(case, stage, pods)
     state = StepState.DONE if verdict.holds else StepState.PARTIAL
     if counts.get(ChangeState.FAILED):
         state = StepState.FAILED
@@ -185,20 +190,21 @@ async def _finish(case: Case, stage: Stage, pods: int) -> StepState:
     return state
 
 
-async def _confirmed(case: Case, stage: Stage) -> Verdict:
-    """Ask until the world says yes or patience ends; then say what it said last."""
+async def _confirmed(case: Case, stage: Stage, pods: int) -> Verdict:
+    """Ask until the world says yes, patience ends or pods join, for which the stage runs again; then say the last."""
     verdict: Verdict | None = None
     try:
         async with asyncio.timeout(stage.patience(case)):
-            while verdict is None or not verdict.holds:
+            while len(case.status.pods) <= pods:
                 verdict = await stage.confirm(case)
                 if verdict is not None and (verdict.holds or verdict.reason in _FINAL):
                     return verdict
                 await asyncio.sleep(ASK_AGAIN)
     except TimeoutError:
-        pass
-    words = f"not settled within {stage.patience(case):.0f} s; see the workload's own status"
-    return verdict or Verdict(stage.condition, "False", "TimedOut", words)
+        words = f"not settled within {stage.patience(case):.0f} s; see the workload's own status"
+        return verdict or Verdict(stage.condition, "False", "TimedOut", words)
+    words = "pods joined before it was settled; it runs again for them"
+    return verdict or Verdict(stage.condition, "False", "PodsJoined", words)
 
 
 _FINAL = frozenset({"ByHand", "NoController", "CloudCredentialsLive", "TargetNotFound"})

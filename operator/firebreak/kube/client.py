@@ -22,6 +22,7 @@ from tenacity import (
 )
 from yarl import URL
 
+from firebreak import __version__
 from firebreak.api.base import Json
 from firebreak.kube.configuration import IN_CLUSTER_TOKEN, load_configuration, ssl_context
 from firebreak.kube.errors import Forbidden, NotFound, TooLarge, Unavailable, error_from
@@ -82,6 +83,7 @@ class Api:
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self.ssl or True, limit=0, keepalive_timeout=60),
             json_serialize=json.dumps,
+            headers={"User-Agent": f"firebreak/{__version__}"},  # up to the slash: the field manager of our writes
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.timeout),
         )
 

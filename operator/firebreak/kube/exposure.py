@@ -7,11 +7,13 @@ from collections.abc import Set as AbstractSet
 from firebreak.api.base import Json
 from firebreak.api.status import MORE_SECRETS, PodRecord
 from firebreak.kube.client import Api
-from firebreak.kube.survey import WORKLOADS, find
+from firebreak.kube.survey import WORKLOADS, controller, find, outline
 from firebreak.model.change import Ref
 from firebreak.model.facts import Rights, Secrets, SecretUse
+from firebreak.model.loose import text
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
+from firebreak.steps.quarantine import quarantined_by
 from firebreak.steps.reach import readable, secrets_of
 
 TOKEN_TYPE = "type=kubernetes.io/service-account-token"  # noqa: S105 - a field selector
@@ -24,21 +26,21 @@ async def secrets(
     pods: tuple[Pod, ...],
     reach: Iterable[Rights],
     records: Iterable[PodRecord] = (),
-    deleted: frozenset[str] = frozenset(),
 ) -> Secrets:
     """Read which secrets the pods had access to. Metadata only: values are never asked for.
 
-    `records` are of all pods of the incident: what those that are gone had access to is in reach as well. `deleted`
-    names the secrets that this incident deleted.
+    `records` are of all pods of the incident: what those that are gone had access to is in reach as well.
     """
     namespace = incident.namespace
     recorded = tuple(records)
     accounts = sorted({pod.account for pod in pods} | {record.account for record in recorded} - {""})
     ways = await _ways(api, namespace, pods, accounts)
-    every, tokens, running, *workloads = await asyncio.gather(
+    every, tokens, running, sets, policies, *workloads = await asyncio.gather(
         api.list_all("Secret", namespace, metadata_only=True, keep=_without_values),
         api.list_all("Secret", namespace, fields=TOKEN_TYPE, metadata_only=True, keep=_without_values),
         api.list_all("Pod", namespace),
+        api.list_all("ReplicaSet", namespace, metadata_only=True),
+        api.list_all("NetworkPolicy", namespace, keep=outline),
         *(api.list_all(kind, namespace) for kind in WORKLOADS),
     )
     there = {s["metadata"]["name"]: s["metadata"] for s in every}
@@ -53,15 +55,31 @@ async def secrets(
         for name, how in sorted(ways.items())
     )
     kinds = tuple({"kind": kind, **w} for kind, items in zip(WORKLOADS, workloads, strict=True) for w in items)
-    known = {f"{workload['kind']} {workload['metadata']['name']}" for workload in kinds}
-    others = _alone(map(Pod, running), known, {pod.uid for pod in pods})
-    return Secrets(incident, uses, kinds, tuple(sorted(elsewhere)), pods, others, deleted)
+    cut = _cut(map(Pod, running), policies) | {pod.uid for pod in pods}
+    others = _alone(map(Pod, running), _makers(kinds, sets), cut)
+    return Secrets(incident, uses, kinds, tuple(sorted(elsewhere)), pods, others)
 
 
-def _alone(running: Iterable[Pod], workloads: AbstractSet[str], held: AbstractSet[str]) -> tuple[Pod, ...]:
-    """The pods that go on with what they read at their start: nothing that can be restarted owns them."""
+def _makers(workloads: Iterable[Json], sets: Iterable[Json]) -> set[str]:
+    """The uids of what makes the workloads' pods anew: a Deployment's are made by its ReplicaSets.
+
+    Names and labels of a pod prove nothing. One that says it belongs to a Deployment itself is disowned by nobody.
+    """
+    uids = {workload["metadata"]["uid"]: workload["kind"] for workload in workloads}
+    theirs = {s["metadata"]["uid"] for s in sets if uids.get(text(controller(s).get("uid"))) == "Deployment"}
+    return theirs | {uid for uid, kind in uids.items() if kind != "Deployment"}
+
+
+def _cut(running: Iterable[Pod], policies: Iterable[Json]) -> set[str]:
+    """The uids of the pods that a quarantine really holds: the label alone is soon forged."""
+    denied = {quarantined_by(policy) for policy in policies} - {None}
+    return {pod.uid for pod in running if denied & pod.labels.keys()}
+
+
+def _alone(running: Iterable[Pod], makers: AbstractSet[str], held: AbstractSet[str]) -> tuple[Pod, ...]:
+    """The pods that go on with what they read at their start: nothing that can be restarted made them."""
     return tuple(
-        pod for pod in running if not (pod.finished or pod.quarantined or pod.uid in held or pod.known_as in workloads)
+        pod for pod in running if not (pod.finished or pod.uid in held or (pod.controller or {}).get("uid") in makers)
     )
 
 

@@ -85,12 +85,13 @@ async def _pods_of(api: Api, workload: Json) -> list[Json]:
     owners = {uid}
     if workload["kind"] == "Deployment":
         sets = await api.list_all("ReplicaSet", namespace, labels=labels)
-        owners |= {s["metadata"]["uid"] for s in sets if _controller(s).get("uid") == uid}
+        owners |= {s["metadata"]["uid"] for s in sets if controller(s).get("uid") == uid}
     pods = await api.list_all("Pod", namespace, labels=labels)
-    return [pod for pod in pods if _controller(pod).get("uid") in owners]
+    return [pod for pod in pods if controller(pod).get("uid") in owners]
 
 
-def _controller(obj: Json) -> Json:
+def controller(obj: Json) -> Json:
+    """Return the ownerReference of the controller that owns an object, empty when none does."""
     owners = obj["metadata"].get("ownerReferences") or []
     return next((o for o in owners if o.get("controller")), {})
 
@@ -98,12 +99,12 @@ def _controller(obj: Json) -> Json:
 async def network(api: Api, incident: IncidentRef, pods: tuple[Pod, ...]) -> Network:
     """Read what decides whether these pods are cut off."""
     policies, foreign = await asyncio.gather(
-        api.list_all("NetworkPolicy", incident.namespace, keep=_outline), foreign_policies(api, incident.namespace)
+        api.list_all("NetworkPolicy", incident.namespace, keep=outline), foreign_policies(api, incident.namespace)
     )
     return Network(incident, pods, tuple(policies), foreign)
 
 
-def _outline(policy: Json) -> Json:
+def outline(policy: Json) -> Json:
     """What a verdict needs of a policy: whom it selects, and whether it allows anything in a direction."""
     if policy["metadata"]["name"].startswith("firebreak-"):
         return policy  # what is ours is looked at closely
@@ -216,7 +217,7 @@ async def top_controller(api: Api, reference: Json, namespace: str) -> Json | No
     found = await _owner(api, reference, namespace)
     if found is None:
         return None
-    return await top_controller(api, _controller(found), namespace) or found
+    return await top_controller(api, controller(found), namespace) or found
 
 
 async def _owner(api: Api, reference: Json, namespace: str) -> Json | None:
@@ -276,7 +277,7 @@ async def _owners(api: Api, pod: Pod) -> list[Json]:
     above = pod.controller
     while above and (found := await _owner(api, above, pod.namespace)):
         chain.append(found)
-        above = _controller(found)
+        above = controller(found)
     return chain
 
 

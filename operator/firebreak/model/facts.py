@@ -119,6 +119,11 @@ class Secrets:
     """Running pods of the namespace that none of the workloads owns and no quarantine holds."""
     deleted: frozenset[str] = frozenset()
     """Names of the secrets that this incident deleted."""
+    begun: frozenset[str] | None = frozenset()
+    """Names of the secrets that this incident began to rotate, by its own record; None when that had no room for all.
+
+    The mark on a secret says the same, but whoever may write the secret can forge it.
+    """
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Pod:
     def known_as(self) -> str:
         """What people know it by, the same while pods come and go: `Deployment web`; `Pod NAME` if nothing owns it."""
         owner = self.controller
-        if owner is None:
+        if owner is None or owner.get("kind") == "Deployment":  # one owns ReplicaSets only: who says so forged it
             return f"Pod {self.name}"
         kind, name, revision = text(owner.get("kind")), text(owner.get("name")), text(self.labels.get(REVISION))
         if kind == "ReplicaSet" and revision and name.endswith(f"-{revision}"):

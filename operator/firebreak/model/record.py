@@ -37,6 +37,12 @@ def with_step(status: IncidentStatus, name: str, **fields: Any) -> IncidentStatu
     return status.model_copy(update={"steps": {**status.steps, name: report}})
 
 
+def unlisted_done(report: StepReport) -> int:
+    """Return how many Changes of a step were done that its record, as an earlier leader left it, had no room for."""
+    listed = sum(change.state is ChangeState.DONE for change in report.changes.values())
+    return max(report.counts.get(ChangeState.DONE, 0) - listed, 0)
+
+
 def with_changes(status: IncidentStatus, name: str, reports: Mapping[str, ChangeReport]) -> IncidentStatus:
     """Return the status with Changes of one step added or replaced, with counts of all. `dump` bounds their number."""
     return _with_all(status, name, {**step(status, name).changes, **reports})
@@ -44,10 +50,8 @@ def with_changes(status: IncidentStatus, name: str, reports: Mapping[str, Change
 
 def _with_all(status: IncidentStatus, name: str, changes: dict[str, ChangeReport]) -> IncidentStatus:
     """Replace the Changes of a step. Done ones that an earlier leader's status had no room for still count."""
-    old = step(status, name)
     counts = Counter(str(report.state) for report in changes.values())
-    listed = sum(report.state is ChangeState.DONE for report in old.changes.values())
-    counts[ChangeState.DONE] += max(old.counts.get(ChangeState.DONE, 0) - listed, 0)
+    counts[ChangeState.DONE] += unlisted_done(step(status, name))
     return with_step(status, name, changes=changes, counts={state: n for state, n in counts.items() if n})
 
 

@@ -9,6 +9,7 @@ from firebreak.api.playbook import Detach
 from firebreak.model.change import Change, Ref, Verb, includes
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.facts import Network
+from firebreak.model.loose import text
 from firebreak.model.names import (
     INCIDENT,
     MANAGED_BY,
@@ -114,6 +115,13 @@ def denies_all(policy: Json, incident: IncidentRef) -> bool:
         and not spec.get("ingress")
         and not spec.get("egress")
     )
+
+
+def quarantined_by(policy: Json) -> str | None:
+    """Return the label key that an incident's policy cuts off, None when it is not one or was opened."""
+    prefix, _, uid = text(policy["metadata"].get("name")).partition("-")
+    incident = IncidentRef("", "", uid)
+    return incident.label if prefix == "firebreak" and denies_all(policy, incident) else None
 
 
 def _mend(live: Json, incident: IncidentRef) -> Change:

@@ -32,9 +32,11 @@ def obstacle(facts: Workload, images: Mapping[str, str]) -> str:
     controller, attached = facts.controller, _attached(facts)
     if controller is None or controller["kind"] not in (ROLLING if images else REMAKING):
         return "no controller that could make a fresh pod owns it; create it anew from its manifest"
-    if attached and controller["kind"] not in {"Deployment", "ReplicaSet"}:
+    # A StatefulSet needs the name, so that detaching gives it nothing; others only count what they still own.
+    kept = facts.held if controller["kind"] == "StatefulSet" else attached
+    if kept and controller["kind"] not in {"Deployment", "ReplicaSet"}:
         name = f"{controller['kind']} {controller['metadata']['name']}"
-        return f"{name} makes no fresh pod while {attached[0].name} is kept; close the incident, then delete the pod"
+        return f"{name} makes no fresh pod while {kept[0].name} is kept; close the incident, then delete the pod"
     if attached and not images:
         words = "the whole workload is under quarantine and the playbook names no known-good image"
         return f"{words}; name it in the playbook's replace.images"

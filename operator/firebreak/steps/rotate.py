@@ -16,7 +16,7 @@ from firebreak.api.status import ChangeReport, ChangeState
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
 from firebreak.model.gitops import put_back
-from firebreak.model.loose import mapping, text
+from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.names import ROTATE_ANNOTATION
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import ROTATED, Verdict
@@ -30,7 +30,7 @@ ALPHABETS: Mapping[str, str] = {
     "printable": string.ascii_letters + string.digits + "!#$%&*+-.:=?@^_~",
 }
 SHORTEST, LONGEST, DEFAULT_LENGTH = 8, 1024, 32
-DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+DATA_KEY = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z0-9]{1,253}")  # as the API server takes it
 
 
 class BadAnnotation(ValueError):
@@ -75,7 +75,25 @@ def _secret(facts: Secrets, use: SecretUse) -> Change:
         keys = recipe((use.metadata or {})["annotations"][ROTATE_ANNOTATION])
     except BadAnnotation as error:
         return _manual(facts, target, f"annotation {ROTATE_ANNOTATION}: {error}")
+    if unknown := sorted(set(keys) - _keys(use)):
+        return _manual(
+            facts,
+            target,
+            f"annotation {ROTATE_ANNOTATION} names {listed(unknown)}, which the secret has no value for by its "
+            "managedFields: a new key would rotate nothing; correct the annotation",
+        )
     return _generate(facts, target, use, keys)
+
+
+def _keys(use: SecretUse) -> set[str]:
+    """The data keys that a secret has, from its metadata: no value is read to learn them.
+
+    The API server keeps in managedFields who wrote which field, `f:data` with a key `f:KEY` for each; a server-side
+    apply of stringData stands there as `f:stringData` (seen on 1.35).
+    """
+    entries = [mapping(entry.get("fieldsV1")) for entry in mappings(mapping(use.metadata).get("managedFields"))]
+    fields = {field for entry in entries for part in ("f:data", "f:stringData") for field in mapping(entry.get(part))}
+    return {field.removeprefix("f:") for field in fields}
 
 
 def _by_hand(facts: Secrets, use: SecretUse) -> str:
@@ -107,7 +125,9 @@ def recipe(annotation: str) -> dict[str, Generated]:
 
 def _generated(key: str, options: object) -> Generated:
     if not DATA_KEY.fullmatch(key):
-        raise BadAnnotation("a data key has at most 253 letters, digits, '-', '_' and '.'")
+        raise BadAnnotation(
+            "a data key has at most 253 letters, digits, '-', '_' and '.', and does not begin with '..'"
+        )
     if not isinstance(options, dict) or not set(options) <= {"length", "alphabet"}:
         raise BadAnnotation(f"key {key!r} takes length and alphabet only")
     length, alphabet = options.get("length", DEFAULT_LENGTH), options.get("alphabet", "alphanumeric")
@@ -160,6 +180,8 @@ def _put_back(use: SecretUse) -> str:
 
 def _marked(facts: Secrets, use: SecretUse) -> str:
     """The mark that rotating for this incident left on a secret, empty when it was not rotated for it."""
+    if facts.begun is not None and use.name not in facts.begun:
+        return ""
     return text(mapping((use.metadata or {}).get("annotations")).get(facts.incident.rotated))
 
 

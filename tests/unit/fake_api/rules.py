@@ -172,7 +172,12 @@ def normal(resource: Resource, obj: Obj) -> Obj:
 
 
 def _normal_secret(obj: Obj) -> Obj:
-    """stringData is written, never read: it goes into data."""
+    """stringData is written, never read: it goes into data, whose keys stand in managedFields."""
     given = {key: base64.b64encode(text.encode()).decode() for key, text in obj.get("stringData", {}).items()}
     secret = _with({"type": "Opaque", **obj}, "stringData", None)
-    return {**secret, "data": {**(secret.get("data") or {}), **given}} if given else secret
+    data = {**(secret.get("data") or {}), **given}
+    if not data:
+        return secret
+    fields = {"f:data": {f"f:{key}": {} for key in data}}
+    written = {"manager": "fake", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields}
+    return {**secret, "metadata": {**secret["metadata"], "managedFields": [written]}, "data": data}
