@@ -24,16 +24,17 @@ RUN /opt/installer/bin/pip --python /opt/firebreak/bin/python install --quiet --
 COPY .build/sbom-requirements.txt /build/sbom-requirements.txt
 RUN /opt/installer/bin/pip --python /opt/inventory/bin/python install --quiet \
       --require-hashes --no-deps --only-binary :all: --requirement /build/sbom-requirements.txt
+# What changes with every commit comes last, in one layer: Firebreak, and then the list of what is in the image: the Python
+# packages as installed, the packages of the base, kubectl and its modules.
+ARG BASE
+COPY .build/bin/kubectl /build/bin/kubectl
+COPY tools/sbom.py .build/kubectl.modules /build/
 COPY .build/dist/*.whl /build/dist/
 RUN /opt/installer/bin/pip --python /opt/firebreak/bin/python install --quiet --no-compile --no-deps --no-index \
       /build/dist/*.whl && \
     /opt/firebreak/bin/python -m compileall -q --invalidation-mode unchecked-hash \
-      /opt/firebreak/lib/python3*/site-packages/firebreak
-# What is in the image: the Python packages as installed, the packages of the base, kubectl and its modules.
-ARG BASE
-COPY tools/sbom.py .build/kubectl.modules /build/
-COPY .build/bin/kubectl /build/bin/kubectl
-RUN /opt/inventory/bin/cyclonedx-py environment --output-reproducible --spec-version 1.6 \
+      /opt/firebreak/lib/python3*/site-packages/firebreak && \
+    /opt/inventory/bin/cyclonedx-py environment --output-reproducible --spec-version 1.6 \
       --output-file /build/python.json /opt/firebreak/bin/python && \
     python3 /build/sbom.py --base "${BASE}" --python /build/python.json --kubectl /build/bin/kubectl \
       --modules /build/kubectl.modules > /build/sbom.cdx.json

@@ -1,6 +1,6 @@
 """The kopf operator: watch, reconnection, start-up and shutdown. The only module that imports kopf.
 
-kopf is the informer here and nothing more: one raw event handler hands hints to the controller and returns. Its
+kopf is the informer here and nothing more: raw event handlers hand hints to the controller and return. Its
 finalizers, progress annotations, daemons and timers stay unused: they would write twice before our first line runs.
 """
 
@@ -47,6 +47,10 @@ def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
     @kopf.on.event(GROUP, VERSION, "incidents", registry=registry)
     async def incident(event: kopf.RawEvent, **_: Any) -> None:
         runtime.seen(dict(event["object"]), deleted=event["type"] == "DELETED")
+
+    @kopf.on.event(GROUP, VERSION, "approvals", registry=registry)
+    async def approval(event: kopf.RawEvent, **_: Any) -> None:
+        runtime.approved(dict(event["object"]))
 
     @kopf.on.cleanup(registry=registry)
     async def drain(**_: Any) -> None:

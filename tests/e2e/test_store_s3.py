@@ -9,6 +9,9 @@ from typing import Protocol
 import obstore
 import pytest
 
+from cluster.provider import ClusterInfo
+from conftest import make_bucket
+from firebreak.cli.checks import Outcome, evidence_store
 from firebreak.evidence.errors import SealError, StoreRefused, StoreUnavailable
 from firebreak.evidence.keys import Key, join
 from firebreak.evidence.location import connect
@@ -69,6 +72,19 @@ async def test_a_server_that_is_not_there_is_a_passing_trouble(s3_bucket: S3Buck
     store = EvidenceStore.open(s3_bucket.url, gone, patience=ONCE)
     with pytest.raises(StoreUnavailable, match=r"cannot create 'one' in s3://.*: the store did not answer"):
         await store.create(Key("one"), b"x")
+
+
+async def test_preflight_warns_of_credentials_that_can_delete_evidence(s3_bucket: S3Bucket) -> None:
+    check = await evidence_store(EvidenceStore.open(s3_bucket.url, s3_bucket.options), "firebreak")
+    assert check.outcome is Outcome.WARNING
+    assert "written, read back, not overwritten; but these credentials can delete evidence" in check.detail
+
+
+async def test_preflight_says_that_a_deletion_only_hides_where_versions_are_locked(cluster: ClusterInfo) -> None:
+    bucket = make_bucket(cluster, object_lock=True)
+    check = await evidence_store(EvidenceStore.open(bucket.url, bucket.options), "firebreak")
+    assert check.outcome is Outcome.UNKNOWN
+    assert "a deletion hid it and its version stays" in check.detail
 
 
 async def test_an_object_written_again_is_found_and_its_sealed_version_still_verifies(s3_bucket: S3Bucket) -> None:

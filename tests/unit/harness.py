@@ -96,9 +96,10 @@ async def replica(
         )
         controller = Controller(tools)
         controller.lead(leading)
-        watch = asyncio.create_task(_inform(api, controller))
+        watch = asyncio.gather(_inform(api, controller), _inform_of_approvals(api, controller))
         async with asyncio.timeout(PATIENCE):
             await fake.watched("incidents")
+            await fake.watched("approvals")
         try:
             yield Replica(fake, tools, controller)
         finally:
@@ -116,3 +117,11 @@ async def _inform(api: Api, controller: Controller) -> None:
     async for event in api.watch(path, version, fields=fields):
         if event["type"] != "BOOKMARK":
             controller.seen(event["object"], deleted=event["type"] == "DELETED")
+
+
+async def _inform_of_approvals(api: Api, controller: Controller) -> None:
+    path = "/apis/firebreak.dev/v1alpha1/approvals"
+    _, version = await api.list_from(path)
+    async for event in api.watch(path, version):
+        if event["type"] != "BOOKMARK":
+            controller.approved(event["object"])

@@ -9,7 +9,7 @@ from builders import INCIDENT
 from fake_api import FakeApi, Obj
 from firebreak.api.playbook import Approval
 from firebreak.api.status import ChangeState
-from firebreak.engine.stage import gate
+from firebreak.engine.permit import gate
 from firebreak.evidence.store import EvidenceStore
 from firebreak.model.facts import Nodes
 from firebreak.steps.cordon import judge, plan, schedulable

@@ -102,7 +102,7 @@ def test_waiting_for_a_person_does_not_hold_ready_at_false() -> None:
         "Ready": ("True", "everything that may be done without a person is done"),
         "Reconciling": ("False", "nothing more to do without a person"),
         "Stalled": ("False", "no step is stuck"),
-        "ActionRequired": ("True", "approve rotate (2 Changes)"),
+        "ActionRequired": ("True", "approve rotate (2 Changes): firebreak approve web-shell rotate -n shop"),
     }
     assert (current.phase, current.waiting_for) == (Phase.WAITING, "approval: rotate")
 
@@ -226,7 +226,8 @@ def test_the_sentence_says_what_is_cut_what_is_sealed_and_what_waits() -> None:
         "Cut off since 2026-11-21T02:00:00Z (web-1; enforcement proven 2026-11-20T00:00:00Z). "
         "Evidence sealed since 2026-11-21T02:00:00Z (12 of 12 artifacts). "
         "Rights NOT revoked: still allowed: get secrets in shop. "
-        "Waits for you: approve rotate (1 Change); take away the rights that remain "
+        "Waits for you: approve rotate (1 Change): firebreak approve web-shell rotate -n shop; "
+        "take away the rights that remain "
         "(firebreak status web-shell -n shop)"
     )
 

@@ -85,14 +85,14 @@ class StepReport(Reported):
         json_schema_extra={"maxProperties": bounds.CHANGES},
     )
     counts: dict[str, int] = Field(default={}, description="How many Changes are in which state.")
-    digest: str = Field(
-        default="", description="The plan that waits for people, as an Approval names it.", max_length=80
+    digest: str | None = Field(
+        default=None, description="The plan that waits for people, as an Approval names it.", max_length=80
     )
-    superseded: str = Field(
-        default="", description="The plan before this one; an Approval of it does not count any more.", max_length=80
+    superseded: str | None = Field(
+        default=None, description="The plan before this one; an Approval of it does not count any more.", max_length=80
     )
-    differs: str = Field(
-        default="", description="What differs between these two plans.", max_length=bounds.CHANGE_WORDS
+    differs: str | None = Field(
+        default=None, description="What differs between these two plans.", max_length=bounds.CHANGE_WORDS
     )
     shown: str | None = Field(
         default=None, description="The whole plan as mode Plan showed it, until it is carried out.", max_length=80

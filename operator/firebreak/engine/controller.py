@@ -10,7 +10,7 @@ import structlog
 from firebreak.api.base import Json
 from firebreak.api.incident import Mode
 from firebreak.api.playbook import CAPTURE, QUARANTINE
-from firebreak.api.status import Phase
+from firebreak.api.status import Phase, StepState
 from firebreak.engine import arrivals, capture, containment, planning, stage
 from firebreak.engine.arrivals import Watches
 from firebreak.engine.case import Case, Tools
@@ -23,6 +23,7 @@ from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
 from firebreak.model.change import collection
 from firebreak.model.incident import BadSpecError, Incident, identify, read, reference
+from firebreak.model.loose import mapping
 from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
 from firebreak.model.record import AT_REST, ENDED, stamp, step
 
@@ -71,6 +72,13 @@ class Controller:
         before, self._latest[uid] = self._latest.get(uid), raw
         if before is None or _generation(before) != _generation(raw):
             self.wake(uid)  # else only the status moved, and that was us
+
+    def approved(self, raw: Json) -> None:
+        """Take a hint that somebody approved something: the incident that it names looks again."""
+        wanted = f"{raw['metadata'].get('namespace')}/{mapping(raw.get('spec')).get('incident')}"
+        for uid, each in list(self._latest.items()):
+            if self.leading and str(identify(each)) == wanted:
+                self.wake(uid)
 
     def lead(self, leading: bool) -> None:  # noqa: FBT001 - the Lease's callback
         """Begin or stop to do what must happen once."""
@@ -215,7 +223,8 @@ class Controller:
             return
         for name in self._due(key.uid, raw):
             state = step(case.status, name).state
-            waits = state in AT_REST or JobKey(key.uid, name) in self.jobs
+            asked = name in case.looked_after or state is not StepState.WAITING  # approved while nobody led, say
+            waits = (state in AT_REST and asked) or JobKey(key.uid, name) in self.jobs
             again = state in ENDED and joined(name, case.status)
             if name not in {QUARANTINE, key.job} and (again or not waits):
                 self.jobs.wake(JobKey(key.uid, name))

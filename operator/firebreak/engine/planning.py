@@ -6,10 +6,11 @@ from firebreak.engine import containment
 from firebreak.engine.case import Case, pin
 from firebreak.engine.eradicate import STAGES
 from firebreak.engine.journal import Journal
-from firebreak.engine.stage import gate
+from firebreak.engine.permit import gate, whole_plan
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT
 from firebreak.model.change import Change
+from firebreak.model.digest import plan_digest
 from firebreak.model.pod import Pod
 from firebreak.model.record import report, with_changes, with_step
 from firebreak.model.tiers import needed
@@ -31,6 +32,8 @@ async def run(case: Case) -> None:
                 plans[stage.name] = await stage.plan(trial)
             except PERMANENT as error:
                 _note_unplanned(case, stage.name, str(error))
+        else:
+            _note_left_out(case, stage.name)
     waves = capture.plan(pods, files=bool(case.options(CAPTURE, Capture).paths))
     number = sum(len(wave) for wave in waves)
     words = f"{number} artifacts of {len(pods)} pods would be preserved" if target else "no target is named"
@@ -42,7 +45,17 @@ async def run(case: Case) -> None:
 
 def _note_unplanned(case: Case, name: str, error: str) -> None:
     words = f"cannot be planned, for the API server refused: {error}; {needed(name).remedy} grants what it takes"
-    case.journal.note(lambda s: with_step(s, name, state=StepState.BLOCKED, message=words))
+    shown = whole_plan(case, name, ())
+    case.journal.note(lambda s: with_step(s, name, state=StepState.BLOCKED, message=words, digest=None, shown=shown))
+
+
+def _note_left_out(case: Case, name: str) -> None:
+    """A step that the playbook does not have was shown as nothing: a later playbook that has it must ask."""
+    shown, words = whole_plan(case, name, ()), f"playbook {case.incident.spec.playbook} does not have this step"
+    case.journal.note(
+        lambda s: with_step(s, name, state=StepState.PENDING, message=words, digest=None, shown=shown),
+        lambda s: with_step(s, name, changes={}, counts={}),
+    )
 
 
 def _trial(case: Case, pods: tuple[Pod, ...], *, detach: Detach) -> Case:
@@ -56,9 +69,13 @@ def _trial(case: Case, pods: tuple[Pod, ...], *, detach: Detach) -> Case:
 def _note(case: Case, name: str, changes: tuple[Change, ...]) -> None:
     approval = case.playbook.approval_of(name)
     reports = {c.id: report(c, gate(c, approval), c.refusal or "") for c in changes}
-    waiting = sum(1 for r in reports.values() if r.state is ChangeState.WAITING)
-    words = f"{len(changes)} Changes planned, {waiting} of them would wait for a person"
+    waiting = [c for c in changes if reports[c.id].state is ChangeState.WAITING]
+    words = f"{len(changes)} Changes planned, {len(waiting)} of them would wait for a person"
+    fields = {
+        "digest": plan_digest(case.id.uid, name, waiting) if waiting else None,
+        "shown": whole_plan(case, name, changes),
+    }
     case.journal.note(
-        lambda s: with_step(s, name, state=StepState.PENDING, message=words, changes={}),
+        lambda s: with_step(s, name, state=StepState.PENDING, message=words, changes={}, **fields),
         lambda s: with_changes(s, name, reports),
     )

@@ -105,6 +105,10 @@ class Runtime:
         """Take a hint from the watch."""
         self.controller.seen(raw, deleted=deleted)
 
+    def approved(self, raw: Json) -> None:
+        """Take a hint from the watch of Approvals."""
+        self.controller.approved(raw)
+
     async def drain(self) -> None:
         """End the work; what was begun is on record and is continued by the next leader."""
         await self.controller.close()

@@ -9,16 +9,16 @@ from typing import Protocol
 
 import structlog
 
-from firebreak.api.playbook import Approval
-from firebreak.api.status import ChangeReport, ChangeState, StepState
+from firebreak.api.status import ChangeReport, ChangeState, StepReport, StepState
 from firebreak.engine.case import Case
 from firebreak.engine.execute import Result, carry_out, verify
+from firebreak.engine.permit import Permit, permit
 from firebreak.kube.errors import PERMANENT, Conflict
 from firebreak.model.change import Change
 from firebreak.model.plan import joined
 from firebreak.model.record import SETTLED, report, step, unlisted_done, with_changes, with_step, without_leftovers
 from firebreak.model.tiers import needed
-from firebreak.model.verdict import Verdict
+from firebreak.model.verdict import Verdict, approve_command
 
 log = structlog.get_logger()
 
@@ -40,15 +40,6 @@ class Stage(Protocol):
 
     def patience(self, case: Case) -> float:
         """Seconds until `confirm` must have an answer."""
-
-
-def gate(change: Change, approval: Approval) -> ChangeState:
-    """Say what may happen to a Change now: go on, wait for a person, or be named only."""
-    if change.refusal is not None:
-        return ChangeState.MANUAL
-    if approval is Approval.NEVER or (approval is Approval.WHEN_RISKY and change.risk.safe):
-        return ChangeState.PLANNED
-    return ChangeState.WAITING
 
 
 async def run(case: Case, stage: Stage) -> float | None:
@@ -95,9 +86,10 @@ async def _still_holds(case: Case, stage: Stage) -> bool:
 async def _run(case: Case, stage: Stage) -> StepState:
     pods = len(case.status.pods)
     changes = await stage.plan(case)
+    was = step(case.status, stage.name)
     case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
-    await _carry_out(case, stage, changes)
-    return await _finish(case, stage, pods)
+    allowed = await _carry_out(case, stage, changes, was)
+    return await _finish(case, stage, pods, allowed)
 
 
 async def _blocked(case: Case, stage: Stage, reason: str, words: str) -> float:
@@ -121,18 +113,21 @@ def _begin(case: Case, stage: Stage) -> None:
     case.journal.note(lambda s: with_step(s, stage.name, state=StepState.RUNNING, **fields))
 
 
-async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...]) -> None:
+async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...], was: StepReport) -> Permit:
     """Do what may be done, in order. Every Change is on record, with what it overwrites, before the first is sent."""
-    approval = case.playbook.approval_of(stage.name)
-    record = step(case.status, stage.name)
-    before, forgotten = dict(record.changes), unlisted_done(record) > 0
-    gates = {change.id: gate(change, approval) for change in changes}
+    before, forgotten = was.changes, unlisted_done(was) > 0
     maybe = {c.id for c in changes if c.id in before or (forgotten and c.refusal is None)}
     done = {c.id for c in changes if c.id in maybe and await _is_done(case, c, before.get(c.id))}
+    allowed = await permit(case, stage.name, was, changes, done)
+    gates = allowed.gates
     going = [change for change in changes if gates[change.id] is ChangeState.PLANNED and change.id not in done]
     reports = {c.id: report(c, gates[c.id], c.refusal or "") for c in changes if c.id not in done}
-    intents = {c.id: report(c, ChangeState.INTENDED) for c in going}
-    await case.journal.intend(lambda s: with_changes(s, stage.name, reports | intents))
+    reports |= {c.id: report(c, ChangeState.INTENDED, approved=c.id in allowed.approved) for c in going}
+    await case.journal.intend(
+        lambda s: with_changes(s, stage.name, reports), lambda s: with_step(s, stage.name, **allowed.fields)
+    )
+    if allowed.approved:
+        log.info("approved", by=allowed.ruling.by, digest=allowed.plan.digest, changes=sorted(allowed.approved))
     for change in going:
         so_far = step(case.status, stage.name).changes
         if late := [k for k in change.after if k not in done and so_far[k].state is not ChangeState.DONE]:
@@ -141,6 +136,7 @@ async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...]) -> N
         begun = change.id in before and before[change.id].state is ChangeState.INTENDED
         result = await _once(case, change) if begun and change.once else await carry_out(case.tools.api, change)
         _note(case, stage, result)
+    return allowed
 
 
 async def _is_done(case: Case, change: Change, was: ChangeReport | None) -> bool:
@@ -166,11 +162,11 @@ def _note(case: Case, stage: Stage, result: Result) -> None:
     log.info("change", change=result.change.id, state=result.state)
 
 
-async def _finish(case: Case, stage: Stage, pods: int) -> StepState:
+async def _finish(case: Case, stage: Stage, pods: int, allowed: Permit) -> StepState:
     """Write how the step ended: done only when the world says so. `pods`: how many it knew of."""
     counts = step(case.status, stage.name).counts
     if counts.get(ChangeState.WAITING):
-        words = f"{counts[ChangeState.WAITING]} risky Changes wait for a person: see `firebreak plan {case.id.name}`"
+        words = allowed.words(counts[ChangeState.WAITING], approve_command(case.id, stage.name))
         await case.journal.write(
             case.claim(Verdict(stage.condition, "False", "AwaitingApproval", words)),
             lambda s: with_step(s, stage.name, state=StepState.WAITING, message=words, pods=pods),

@@ -10,6 +10,7 @@ from firebreak.api import bounds
 from firebreak.api.base import Json
 from firebreak.api.status import ChangeReport, ChangeState, IncidentStatus, StepReport, StepState
 from firebreak.model.change import Change
+from firebreak.model.digest import digest_of
 
 ENDED = frozenset({StepState.DONE, StepState.PARTIAL, StepState.FAILED})
 """What has ended for now. It is looked at again, slowly: people may mend what failed, and undo what was done."""
@@ -45,7 +46,15 @@ def unlisted_done(report: StepReport) -> int:
 
 def with_changes(status: IncidentStatus, name: str, reports: Mapping[str, ChangeReport]) -> IncidentStatus:
     """Return the status with Changes of one step added or replaced, with counts of all. `dump` bounds their number."""
-    return _with_all(status, name, {**step(status, name).changes, **reports})
+    old = step(status, name).changes
+    return _with_all(status, name, {**old, **{key: _as_approved(new, old.get(key)) for key, new in reports.items()}})
+
+
+def _as_approved(new: ChangeReport, was: ChangeReport | None) -> ChangeReport:
+    """An approval stays with the very Change that it was given for, and with no other."""
+    if was is None or not was.approved or was.digest != new.digest:
+        return new
+    return new.model_copy(update={"approved": True})
 
 
 def _with_all(status: IncidentStatus, name: str, changes: dict[str, ChangeReport]) -> IncidentStatus:
@@ -71,7 +80,7 @@ def without_leftovers(status: IncidentStatus, name: str, planned: AbstractSet[st
     return _with_all(status, name, kept)
 
 
-def report(change: Change, state: ChangeState, message: str = "") -> ChangeReport:
+def report(change: Change, state: ChangeState, message: str = "", *, approved: bool = False) -> ChangeReport:
     """Return what the status says of a Change. Bodies are left out: they may hold secret values."""
     return ChangeReport(
         object=str(change.target)[: bounds.CHANGE_OBJECT],
@@ -81,6 +90,8 @@ def report(change: Change, state: ChangeState, message: str = "") -> ChangeRepor
         risk=str(change.risk)[: bounds.CHANGE_WORDS],
         state=state,
         message=message[: bounds.CHANGE_WORDS],
+        digest=digest_of(change),
+        approved=approved,
         before=None if change.before is None else _without_nulls(change.before),
     )
 

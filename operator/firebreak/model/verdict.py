@@ -73,7 +73,7 @@ def conclude(
     busy = [n for n, r in reports.items() if _moves(n, r, steps, status)]
     if not busy and not stuck:
         stuck = [f"{n}: waits for evidence to be sealed" for n, r in reports.items() if r.state is StepState.PENDING]
-    needs = [] if closed else _needs(spec, status, waiting, reports)
+    needs = [] if closed else _needs(incident, spec, status, waiting, reports)
     for verdict in (_reconciling(busy), _stalled(stuck), _action_required(needs), _ready(busy, stuck)):
         status = record(status, verdict, now=now, generation=generation)
     return status.model_copy(
@@ -162,11 +162,23 @@ def _phase(
 _BUSY_PHASE = {QUARANTINE: Phase.CONTAINING, CORDON: Phase.CONTAINING, CAPTURE: Phase.PRESERVING}
 
 
+def approve_command(incident: IncidentRef, name: str) -> str:
+    """Return the command by which a person approves what waits of a step."""
+    return f"firebreak approve {incident.name} {name} -n {incident.namespace}"
+
+
 def _needs(
-    spec: IncidentSpec, status: IncidentStatus, waiting: dict[str, StepReport], reports: dict[str, StepReport]
+    incident: IncidentRef,
+    spec: IncidentSpec,
+    status: IncidentStatus,
+    waiting: dict[str, StepReport],
+    reports: dict[str, StepReport],
 ) -> list[str]:
     """What a person has to do, in words."""
-    needs = [f"approve {name} ({_count(report, ChangeState.WAITING)})" for name, report in waiting.items()]
+    needs = [
+        f"approve {name} ({_count(report, ChangeState.WAITING)}): {approve_command(incident, name)}"
+        for name, report in waiting.items()
+    ]
     manual = [n for n, r in reports.items() if r.state in ENDED and _count(r, ChangeState.MANUAL) != "0 Changes"]
     needs.extend(f"do by hand: {name} ({_count(reports[name], ChangeState.MANUAL)})" for name in manual)
     contained = status.condition(CONTAINED)

@@ -1,0 +1,199 @@
+"""Approval on the fake API server: what waits goes on when enough people said yes to that very plan, and not before."""
+
+from typing import Any
+
+import pytest
+
+from fake_api import Answer, FakeApi, Fault, Obj
+from firebreak.evidence.store import EvidenceStore
+from harness import replica
+from world import BINDING_PATH, UID, incident, shop
+
+REVOKE = "patch RoleBinding shop/web-reader (shop/web)"
+ALICE_LEFT = [{"kind": "User", "name": "alice"}]
+
+
+@pytest.fixture
+def store() -> EvidenceStore:
+    return EvidenceStore.open("memory://")
+
+
+def approval(digest: str, approver: str = "ann", *, step: str = "revoke", about: str = "shell") -> Obj:
+    """An Approval as the API server stores it."""
+    return {
+        "apiVersion": "firebreak.dev/v1alpha1",
+        "kind": "Approval",
+        "metadata": {"name": f"{about}-{step}-{approver}-{digest[7:15]}", "namespace": "shop"},
+        "spec": {"incident": about, "step": step, "digest": digest, "approver": approver},
+    }
+
+
+def playbook(name: str, **spec: Any) -> Obj:
+    return {
+        "apiVersion": "firebreak.dev/v1alpha1",
+        "kind": "Playbook",
+        "metadata": {"name": name},
+        "spec": {"approval": "WhenRisky", "steps": [{"revoke": {}}], **spec},
+    }
+
+
+def waits(status: Obj) -> bool:
+    return bool(status.get("steps", {}).get("revoke", {}).get("state") == "Waiting")
+
+
+def revoked(status: Obj) -> bool:
+    return bool(status.get("steps", {}).get("revoke", {}).get("state") == "Done")
+
+
+def subjects(fake: FakeApi) -> list[Obj]:
+    found: list[Obj] = fake.get("RoleBinding", "shop", "web-reader")["subjects"]
+    return found
+
+
+def of_revoke(found: Obj) -> Obj:
+    step: Obj = found["status"]["steps"]["revoke"]
+    return step
+
+
+async def test_what_waits_goes_on_when_a_person_approved_that_plan(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        before = of_revoke(await firebreak.until("shell", waits))
+        assert before["message"] == "1 Change waits for a person: firebreak approve shell revoke -n shop"
+        assert len(subjects(fake)) == 2
+        fake.put(approval(before["digest"]))
+        after = of_revoke(await firebreak.until("shell", revoked))
+    assert subjects(fake) == ALICE_LEFT
+    assert (after["approvedBy"], after.get("digest"), after["changes"][REVOKE]["approved"]) == (["ann"], None, True)
+
+
+async def test_the_plan_has_the_same_digest_however_often_it_is_made(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        before = of_revoke(await firebreak.until("shell", waits))["digest"]
+        binding = fake.get("RoleBinding", "shop", "web-reader")
+        fake.put({**binding, "metadata": {**binding["metadata"], "labels": {"noise": "yes"}}})
+    async with replica(fake, store, name="two") as firebreak:
+        fake.put(approval(before))
+        await firebreak.until("shell", revoked)
+    assert subjects(fake) == ALICE_LEFT
+
+
+async def test_a_plan_that_changed_since_waits_again_and_says_what_differs(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        before = of_revoke(await firebreak.until("shell", waits))["digest"]
+        binding = fake.get("RoleBinding", "shop", "web-reader")
+        fake.put({**binding, "subjects": [*binding["subjects"], {"kind": "User", "name": "late"}]})
+        fake.put(approval(before))
+        now = of_revoke(await firebreak.until("shell", lambda s: "another plan" in s["steps"]["revoke"]["message"]))
+        assert now["message"] == (
+            "1 Change waits for a person: firebreak approve shell revoke -n shop; "
+            f"the plan is another than before (altered: {REVOKE}); "
+            f"the approval of ann is for another plan (altered: {REVOKE})"
+        )
+        assert (now["superseded"], len(subjects(fake))) == (before, 3)
+        fake.put(approval(now["digest"]))
+        await firebreak.until("shell", revoked)
+    assert subjects(fake) == [*ALICE_LEFT, {"kind": "User", "name": "late"}]
+
+
+async def test_killed_between_yes_and_done_it_goes_on_without_asking_again(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    fake.faults.add(Fault(when=lambda call: (call.method, call.path) == ("PATCH", BINDING_PATH), how=Answer(500)))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        digest = of_revoke(await firebreak.until("shell", waits))["digest"]
+        fake.put(approval(digest))
+        begun = of_revoke(
+            await firebreak.until("shell", lambda s: s["steps"]["revoke"]["changes"][REVOKE]["state"] == "Intended")
+        )
+        assert begun["changes"][REVOKE]["approved"] is True
+        assert len(subjects(fake)) == 2
+    fake.delete("Approval", "shop", f"shell-revoke-ann-{digest[7:15]}")
+    fake.faults.clear()
+    async with replica(fake, store, name="two") as firebreak:
+        await firebreak.until("shell", revoked)
+    assert subjects(fake) == ALICE_LEFT
+
+
+async def test_two_persons_are_two_names(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    fake.put(playbook("two", approvers={"persons": 2}))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="two"))
+        digest = of_revoke(await firebreak.until("shell", waits))["digest"]
+        fake.put(approval(digest))
+        fake.put(approval(digest) | {"metadata": {"name": "again", "namespace": "shop"}})
+        half = of_revoke(await firebreak.until("shell", lambda s: "approved by ann" in s["steps"]["revoke"]["message"]))
+        assert half["message"] == (
+            "1 Change waits for a person: firebreak approve shell revoke -n shop; "
+            "approved by ann, and one more person has to"
+        )
+        assert len(subjects(fake)) == 2
+        fake.put(approval(digest, "ben"))
+        done = of_revoke(await firebreak.until("shell", revoked))
+    assert done["approvedBy"] == ["ann", "ben"]
+
+
+async def test_who_opened_it_does_not_approve_where_the_playbook_says_so(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    fake.put(playbook("other", approvers={"notOpener": True}))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="other", openedBy="ann"))
+        digest = of_revoke(await firebreak.until("shell", waits))["digest"]
+        fake.put(approval(digest))
+        await firebreak.until("shell", lambda s: "ann, who opened" in s["steps"]["revoke"]["message"])
+        assert len(subjects(fake)) == 2
+        fake.put(approval(digest, "ben"))
+        await firebreak.until("shell", revoked)
+
+
+async def test_without_a_name_of_who_opened_it_nobody_is_known_to_be_another(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    fake.put(playbook("other", approvers={"notOpener": True}))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="other"))
+        found = of_revoke(await firebreak.until("shell", waits))
+        fake.put(approval(found["digest"], "ben"))
+        await firebreak.controller.relist()
+    assert found["message"] == (
+        "1 Change waits for a person: firebreak approve shell revoke -n shop; the playbook wants another person than "
+        "who opened the incident, and spec.openedBy does not say who did: open a new one with `firebreak contain`, "
+        "which sets it"
+    )
+    assert len(subjects(fake)) == 2
+
+
+async def test_the_account_of_the_incident_approves_nothing(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        digest = of_revoke(await firebreak.until("shell", waits))["digest"]
+        for suspect in ("system:serviceaccount:shop:web", "system:serviceaccount:firebreak:firebreak"):
+            fake.put(approval(digest, suspect))
+        fake.put(approval(digest, "ann", about="shell", step="rotate"))
+        fake.put(approval("sha256:" + "0" * 64, "ben"))
+        await firebreak.until("shell", lambda s: "approval of ben" in s["steps"]["revoke"]["message"])
+    assert len(subjects(fake)) == 2
+
+
+async def test_an_approval_of_an_earlier_incident_of_the_same_name_counts_for_nothing(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(uid="99999999-2222-3333-4444-555555555555"))
+        digest = of_revoke(await firebreak.until("shell", waits))["digest"]
+    fake.delete("Incident", "shop", "shell")
+    fake.put(approval(digest))
+    async with replica(fake, store, name="two") as firebreak:
+        fake.put(incident(uid=UID))
+        now = of_revoke(await firebreak.until("shell", waits))
+    assert now["digest"] != digest
+    assert len(subjects(fake)) == 2
