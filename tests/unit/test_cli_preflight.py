@@ -13,7 +13,7 @@ import pytest
 
 from cli_harness import Cli, Ran, write_kubeconfig
 from fake_api import Answer, FakeApi, Fault
-from firebreak.api.crd import incident_crd, playbook_crd
+from firebreak.api.crd import CRDS, incident_crd
 from firebreak.cli.checks import Check, Outcome, evidence_store, server
 from firebreak.cli.preflight import verdict
 from firebreak.evidence.backend import ObstoreBackend
@@ -37,8 +37,8 @@ def cli(fake: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 
 def install(fake: FakeApi, proof: Enforcement = PROVEN) -> None:
-    for crd in (incident_crd(), playbook_crd()):
-        fake.put({**crd, **ESTABLISHED})
+    for crd in CRDS.values():
+        fake.put({**crd(), **ESTABLISHED})
     metadata = {"name": "firebreak-enforcement", "namespace": "firebreak"}
     data = {"enforcement.json": proof.to_json()}
     fake.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
@@ -61,6 +61,7 @@ async def test_a_cluster_that_is_as_it_must_be_leaves_doubt_about_a_store_for_tr
     assert found(ran) == {
         "api server": ("ok", f"{fake.url} runs Kubernetes v1.35.4"),
         "clock": ("ok", "within 2 s of the API server's"),
+        "crd approvals.firebreak.dev": ("ok", "installed, equal to this version's"),
         "crd incidents.firebreak.dev": ("ok", "installed, equal to this version's"),
         "crd playbooks.firebreak.dev": ("ok", "installed, equal to this version's"),
         "rights contain": ("ok", "granted to you"),
@@ -83,7 +84,8 @@ async def test_what_is_missing_is_named_with_what_to_do(fake: FakeApi, cli: Cli)
     assert "crd incidents.firebreak.dev: firebreak crds | kubectl apply -f -" in lines
     assert "enforcement: firebreak preflight --probe" in lines
     assert ran.err.startswith(
-        "error: not as it must be: crd incidents.firebreak.dev, crd playbooks.firebreak.dev, enforcement\n"
+        "error: not as it must be: crd approvals.firebreak.dev, crd incidents.firebreak.dev, "
+        "crd playbooks.firebreak.dev, enforcement\n"
     )
 
 

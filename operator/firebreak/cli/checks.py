@@ -11,7 +11,7 @@ from enum import StrEnum
 import aiohttp
 
 from firebreak.api.base import Json
-from firebreak.api.crd import incident_crd, playbook_crd
+from firebreak.api.crd import CRDS
 from firebreak.cli.text import moment
 from firebreak.evidence.errors import AlreadyExists
 from firebreak.evidence.keys import key
@@ -77,8 +77,8 @@ async def _clock(api: Api, clock: Clock) -> Check:
 
 
 async def definitions(api: Api) -> list[Check]:
-    """Look whether both CRDs are there and are those of this version."""
-    return [await _definition(api, wanted) for wanted in (incident_crd(), playbook_crd())]
+    """Look whether the CRDs are there and are those of this version."""
+    return [await _definition(api, crd()) for crd in CRDS.values()]
 
 
 async def _definition(api: Api, wanted: Json) -> Check:
