@@ -2,9 +2,9 @@
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from yarl import URL
 
@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     probe: bool = Field(default=True, description="Whether to prove enforcement at start when no fresh proof is there.")
     proof_hours: float = Field(default=24.0, gt=0, description="Hours after which enforcement has to be proven anew.")
     log_format: str = Field(default="json", pattern="^(json|console)$", description="json, or console for people.")
+    cloud_hook_url: HttpUrl | None = Field(
+        default=None, description="What is asked to end live cloud identities; see cloud.md."
+    )
+    cloud_hook_key: SecretStr | None = Field(
+        default=None, min_length=16, description="The key that signs these calls; keep it in a Secret."
+    )
     notify_url: HttpUrl | None = Field(default=None, description="Where notifications are posted; keep it in a Secret.")
     notify_header: Annotated[SecretStr, AfterValidator(_header)] | None = Field(
         default=None, description="A header of these posts as `NAME: VALUE`, for servers that want one."
@@ -72,3 +78,10 @@ class Settings(BaseSettings):
     notify_template: Annotated[str, AfterValidator(checked)] = Field(
         default=DEFAULT_TEMPLATE, max_length=2000, description="A notification in words, see notifications.md."
     )
+
+    @model_validator(mode="after")
+    def _no_unsigned_call(self) -> Self:
+        if (self.cloud_hook_url is None) != (self.cloud_hook_key is None):
+            message = "FIREBREAK_CLOUD_HOOK_URL and FIREBREAK_CLOUD_HOOK_KEY go together: no call is made unsigned"
+            raise ValueError(message)
+        return self

@@ -132,7 +132,7 @@ def test_cloud_credentials_of_the_account_are_called_live_with_their_role(shop: 
     shop.raise_incident("keys", {"pod": "worker"})
     identity = shop.await_reason("keys", "IdentityContained", "CloudCredentialsLive")
     assert identity["status"] == "False"
-    assert f"AWS role {role} is live; in IAM: role {role}, 'Revoke sessions'" in identity["message"]
+    assert f"AWS role {role} of account {shop.namespace}/cloudy is live; aws iam put-role-policy" in identity["message"]
 
 
 @pytest.mark.parametrize(

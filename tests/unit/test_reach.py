@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import INCIDENT, grant, pod, unhurried
+from builders import INCIDENT, WEB, grant, pod, unhurried
 from firebreak.model.enforcement import Enforcement
 from firebreak.model.facts import Network, Secrets, Workload
 from firebreak.model.pod import Pod
-from firebreak.steps import capture, quarantine, replace, rotate, suspicion
+from firebreak.steps import capture, cloud, quarantine, replace, rotate, suspicion
 from firebreak.steps.reach import readable, secret_mounts, secrets_of
 
 Json = dict[str, Any]
@@ -204,7 +204,12 @@ def all_that_reads(odd: Pod) -> Iterator[object]:
     yield quarantine.judge(network, Enforcement())
     yield capture.plan((odd,), files=True)
     yield (list(secrets_of(odd, odd.raw)), secret_mounts(odd, "web"))
-    yield (list(suspicion.escapes(odd)), list(suspicion.cloud(odd.raw)))
+    yield (
+        list(suspicion.escapes(odd)),
+        list(cloud.of_pod(odd)),
+        list(cloud.of_account(WEB, odd.raw)),
+        list(cloud.of_nodes([WEB], [odd.raw])),
+    )
     yield (rotate.consumed(template), rotate.owns(template, odd))
     yield list(rotate.plan(Secrets(INCIDENT, workloads=(template,), held=(odd,))))
     yield (replace.known_good(odd, images), replace.runs(odd.raw, images))

@@ -9,6 +9,7 @@ from builders import INCIDENT, WEB, account_subject, applied, grant
 from firebreak.model.change import Ref, Risk, Verb, holds
 from firebreak.model.facts import Account, Answer, Grant, Rights
 from firebreak.model.verdict import Verdict
+from firebreak.steps.cloud import CloudIdentity, Kind
 from firebreak.steps.revoke import MOST_QUESTIONS, STAPLES, harmless, in_words, judge, names, plan, questions
 
 Json = dict[str, Any]
@@ -246,6 +247,10 @@ def test_a_name_like_a_harmless_ones_makes_nothing_harmless(question: Json, reas
 # --- what may be said of it
 
 
+ROLE = CloudIdentity(Kind.IRSA, WEB, "arn:aws:iam::123456789012:role/shop")
+PRINCIPAL = CloudIdentity(Kind.GOOGLE_DIRECT, WEB)
+
+
 def test_rights_are_gone_when_nothing_is_allowed_that_not_everybody_may_do() -> None:
     answers = [Answer(SECRETS, allowed=False, reason=""), Answer(DISCOVERY, allowed=True, reason=BY_DISCOVERY)]
     said = Verdict(
@@ -256,11 +261,26 @@ def test_rights_are_gone_when_nothing_is_allowed_that_not_everybody_may_do() -> 
 
 def test_what_is_left_is_named_with_its_source_and_comes_before_the_cloud() -> None:
     reason = 'RBAC: allowed by RoleBinding "ops/shop" of Role "ops" to Group "system:serviceaccounts:shop"'
-    verdict = judge([WEB], [Answer(SECRETS, allowed=True, reason=reason)], ["role arn:x of account web"])
+    verdict = judge([WEB], [Answer(SECRETS, allowed=True, reason=reason)], [ROLE])
     assert (verdict.status, verdict.reason) == ("False", "RightsRemain")
-    assert verdict.message == f"still allowed: get secrets in shop ({reason})"
+    assert verdict.message == f"still allowed: get secrets in shop ({reason}); {ROLE.words}"
 
 
 def test_a_live_cloud_identity_and_no_account_at_all_are_not_contained() -> None:
-    assert judge([WEB], [], ["role arn:x of account web"]).reason == "CloudCredentialsLive"
+    assert judge([WEB], [], [ROLE]).reason == "CloudCredentialsLive"
     assert judge([], [], []).reason == "TargetNotFound"
+
+
+def test_what_a_hook_says_it_revoked_is_said_as_what_the_hook_says() -> None:
+    verdict = judge([WEB], [], [ROLE], {ROLE.change.id})
+    assert (verdict.status, verdict.reason) == ("Unknown", "RevokedByHook")
+    assert verdict.message == (
+        "AWS role arn:aws:iam::123456789012:role/shop of account shop/web: revoked, says the hook; "
+        "Firebreak cannot look into the cloud"
+    )
+
+
+def test_what_only_the_cloud_knows_is_unknown() -> None:
+    verdict = judge([WEB], [], [PRINCIPAL])
+    assert (verdict.status, verdict.reason) == ("Unknown", "CloudUnknown")
+    assert verdict.message.startswith("Google principal of account shop/web may hold roles; gcloud asset ")

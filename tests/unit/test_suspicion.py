@@ -1,4 +1,4 @@
-"""What a pod's spec says about its node, and what an account says about the cloud."""
+"""What a pod's spec says about its node."""
 
 from typing import Any
 
@@ -8,24 +8,11 @@ from builders import pod
 from firebreak.api.status import IncidentStatus, PodRecord
 from firebreak.engine.case import pin
 from firebreak.model.verdict import Verdict
-from firebreak.steps.suspicion import cloud, escapes, node, suspects
-
-ARN = "arn:aws:iam::123456789012:role/shop-web"
-EMAIL = "web@shop.iam.gserviceaccount.com"
-CLIENT = "00000000-1111-2222-3333-444444444444"
-REVOKE = "'Revoke sessions' (policy AWSRevokeOlderSessions with aws:TokenIssueTime)"
-
-
-def account(**annotations: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "web", "annotations": annotations}}
+from firebreak.steps.suspicion import escapes, node, suspects
 
 
 def record(name: str = "web-1", *ways: str) -> PodRecord:
     return PodRecord(name=name, node="node-1", escapes=list(ways))
-
-
-def aws(value: Any) -> dict[str, Any]:
-    return account(**{"eks.amazonaws.com/role-arn": value})
 
 
 @pytest.mark.parametrize(
@@ -98,60 +85,3 @@ def test_a_way_that_an_ephemeral_container_opens_later_counts_and_ways_are_bound
     opened = [{"name": f"debug{n}", "securityContext": {"privileged": True}} for n in range(9)]
     later = pin(pinned, (pod("web-1", ephemeralContainers=opened),))
     assert later.pods["uid-web-1"].escapes == [f"container debug{n} is privileged" for n in range(4)]
-
-
-@pytest.mark.parametrize(
-    ("annotation", "value", "words"),
-    [
-        (
-            "eks.amazonaws.com/role-arn",
-            ARN,
-            f"AWS role {ARN} is live; in IAM: role {ARN}, {REVOKE}",
-        ),
-        (
-            "iam.gke.io/gcp-service-account",
-            EMAIL,
-            f"Google service account {EMAIL} is live; gcloud iam service-accounts disable {EMAIL}",
-        ),
-        (
-            "azure.workload.identity/client-id",
-            CLIENT,
-            f"Azure identity {CLIENT} is live; az ad sp update --id {CLIENT} --set accountEnabled=false",
-        ),
-    ],
-)
-def test_cloud_credentials_are_named_with_the_command_that_ends_them(annotation: str, value: str, words: str) -> None:
-    assert list(cloud(account(**{annotation: value, "team": "shop"}))) == [words]
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "arn; rm -rf /",
-        "$(reboot)",
-        "`reboot`",
-        "arn\nroot is fine",
-        f"{ARN}\n",
-        "--impersonate-service-account=evil@example.com",
-        "\x1b[2J",
-        "{value}",
-        "\u0430rn:cyrillic",
-        "",
-        "x" * 513,
-        7,
-        None,
-        ["a"],
-        {"a": "b"},
-    ],
-)
-def test_what_people_would_paste_into_a_shell_is_withheld_when_it_is_not_plain(hostile: Any) -> None:
-    (words,) = cloud(aws(hostile))
-    shown = "(name withheld: unusual characters; read the annotation)"
-    assert words == f"AWS role {shown} is live; in IAM: role {shown}, {REVOKE}"
-
-
-@pytest.mark.parametrize(
-    "odd", [{}, {"metadata": None}, {"metadata": {"annotations": None}}, {"metadata": {"annotations": ["a"]}}]
-)
-def test_an_account_of_odd_shape_carries_nothing(odd: dict[str, Any]) -> None:
-    assert list(cloud(odd)) == []

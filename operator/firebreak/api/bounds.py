@@ -33,6 +33,12 @@ ESCAPE = 120
 ESCAPES = 4
 """Ways from one pod to its node; one is enough to suspect it."""
 
+CLOUD = 600
+"""One cloud identity: what it is, and its name."""
+
+CLOUDS = 50
+"""Cloud identities on record, of all pods together."""
+
 WAYS = 512
 """The ways from a pod to one secret."""
 

@@ -51,7 +51,7 @@ class ChangeReport(Reported):
     """One Change, as planned and as it went."""
 
     object: str = Field(description="Kind, namespace and name.", max_length=bounds.CHANGE_OBJECT)
-    verb: str = Field(description="`create`, `patch` or `delete`.", max_length=16)
+    verb: str = Field(description="`create`, `patch`, `delete` or `call`.", max_length=16)
     why: str = Field(description="The reason, in words.", max_length=bounds.CHANGE_WORDS)
     undo: str = Field(default="", description="How a person undoes it.", max_length=bounds.CHANGE_WORDS)
     risk: str = Field(default="", description="The computed risk, in words.", max_length=bounds.CHANGE_WORDS)
@@ -132,6 +132,11 @@ class PodRecord(Reported):
     )
     escapes: list[Annotated[str, Field(max_length=bounds.ESCAPE)]] = Field(
         default=[], max_length=bounds.ESCAPES, description="Ways to its node that its spec opens."
+    )
+    clouds: list[Annotated[str, Field(max_length=bounds.CLOUD)]] = Field(
+        default=[],
+        max_length=bounds.CLOUDS,
+        description="Cloud identities that its spec shows, those of earlier pods of its account left out.",
     )
     sealed: bool = Field(default=False, description="Whether its evidence is in a seal that was read back.")
     gone: bool = Field(default=False, description="Whether the pod has left the API since.")

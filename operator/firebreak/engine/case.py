@@ -1,7 +1,7 @@
 """A case: one incident in hand, with its journal and the tools to work on it."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -9,6 +9,7 @@ from typing import TypeVar
 from firebreak.api import bounds
 from firebreak.api.playbook import PlaybookSpec, StepOptions
 from firebreak.api.status import MORE_SECRETS, IncidentStatus, PodRecord, StepState
+from firebreak.engine.hook import CloudHook
 from firebreak.engine.journal import Journal
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
@@ -17,12 +18,14 @@ from firebreak.kube.client import Api
 from firebreak.kube.tiers import Tiers
 from firebreak.model.clock import Clock
 from firebreak.model.enforcement import Enforcement
+from firebreak.model.facts import Account
 from firebreak.model.incident import Incident
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.model.record import with_step
 from firebreak.model.verdict import Verdict, record
 from firebreak.settings import Settings
+from firebreak.steps.cloud import CloudIdentity, of_pod, recorded
 from firebreak.steps.reach import secrets_of
 from firebreak.steps.suspicion import escapes
 
@@ -42,6 +45,7 @@ class Tools:
     store: EvidenceStore | None = None
     copying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     """Slots for copies of files, which may take long; what is quick waits for none."""
+    hook: CloudHook | None = None
     enforcement: Enforcement = field(default_factory=Enforcement)
 
 
@@ -105,7 +109,7 @@ class Case:
         )
 
 
-def _pinned(pod: Pod, known: AbstractSet[str]) -> PodRecord:
+def _pinned(pod: Pod, known: AbstractSet[str], clouds: AbstractSet[CloudIdentity]) -> PodRecord:
     """Return what is recorded of a pod at first sight; a container id that changes later means lost evidence."""
     owner = pod.controller or {}
     return PodRecord(
@@ -117,6 +121,7 @@ def _pinned(pod: Pod, known: AbstractSet[str]) -> PodRecord:
         containers=pod.container_ids,
         secrets=_secrets(pod, known),
         escapes=_escapes(pod, ()),
+        clouds=_clouds(pod, clouds),
     )
 
 
@@ -133,6 +138,18 @@ def _escapes(pod: Pod, known: Iterable[str]) -> list[str]:
     """The ways to its node that a pod had or has: an ephemeral container may open one later."""
     ways = (way[: bounds.ESCAPE] for way in escapes(pod))
     return list(dict.fromkeys([*known, *ways]))[: bounds.ESCAPES]
+
+
+def _clouds(pod: Pod, known: AbstractSet[CloudIdentity]) -> list[str]:
+    """The cloud identities that a pod shows and that are not on record yet: they outlive it."""
+    new = (identity for identity in dict.fromkeys(of_pod(pod)) if identity not in known)
+    return [identity.record[: bounds.CLOUD] for identity in new][: max(bounds.CLOUDS - len(known), 0)]
+
+
+def clouds_of(namespace: str, record: PodRecord) -> Iterator[CloudIdentity]:
+    """Yield the cloud identities that stand in a pod's record."""
+    account = Account(namespace, record.account)
+    yield from (found for words in record.clouds if (found := recorded(account, words)))
 
 
 def _secrets(pod: Pod, known: AbstractSet[str]) -> dict[str, str]:
@@ -166,9 +183,12 @@ def pin(status: IncidentStatus, pods: tuple[Pod, ...]) -> IncidentStatus:
     there = {pod.uid: pod for pod in pods}
     kept = {uid: _seen_again(old, there.get(uid)) for uid, old in status.pods.items()}
     known = {name for record in kept.values() for name in record.secrets}
+    namespace = next((pod.namespace for pod in pods), "")
+    clouds = {identity for record in kept.values() for identity in clouds_of(namespace, record)}
     new: dict[str, PodRecord] = {}
     for pod in pods:
         if pod.uid not in kept:
-            new[pod.uid] = _pinned(pod, known)
+            new[pod.uid] = _pinned(pod, known, clouds)
             known |= new[pod.uid].secrets.keys()
+            clouds |= set(clouds_of(namespace, new[pod.uid]))
     return status.model_copy(update={"pods": dict(list({**kept, **new}.items())[: bounds.PODS])})

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from firebreak.api.playbook import CORDON, REPLACE, REVOKE, ROTATE, Replace, Rotate
 from firebreak.api.status import ChangeState
 from firebreak.engine.case import Case
-from firebreak.engine.gather import accounts, held, rights
+from firebreak.engine.gather import accounts, held, identities, rights
 from firebreak.engine.stage import Stage
 from firebreak.kube import exposure, survey
 from firebreak.model.change import Change, Ref, Verb
-from firebreak.model.facts import Account, Answer, Nodes, Secrets, Workload
+from firebreak.model.facts import Answer, Nodes, Secrets, Workload
 from firebreak.model.record import step, unlisted_done
 from firebreak.model.verdict import CORDONED, IDENTITY, RECOVERED, ROTATED, Verdict
 from firebreak.steps import cordon, replace, revoke, rotate, suspicion
@@ -54,19 +54,18 @@ class Revoke:
         """Shrink bindings, also those that somebody has put back."""
         recorded = step(case.status, self.name).changes
         done = {change_id for change_id, was in recorded.items() if was.state is ChangeState.DONE}
-        return tuple(change for right in await rights(case) for change in revoke.plan(right, done))
+        shrunk = [change for right in await rights(case) for change in revoke.plan(right, done)]
+        called = [i.change for i in await identities(case) if i.certain and i.change.id not in done]
+        return (*shrunk, *(called if case.tools.hook else ()))
 
     async def confirm(self, case: Case) -> Verdict | None:
         """Ask the API server as each account; its own reason names the source of what is left."""
         answers: list[Answer] = []
         for right in await rights(case):
             answers += await asyncio.gather(*(survey.ask(case.tools.api, q) for q in revoke.questions(right)))
-        clouds = [words for account in accounts(case) for words in await self._cloud(case, account)]
-        return revoke.judge(accounts(case), answers, clouds)
-
-    async def _cloud(self, case: Case, account: Account) -> list[str]:
-        found = await survey.find(case.tools.api, Ref("ServiceAccount", account.name, account.namespace))
-        return list(suspicion.cloud(found)) if found else []
+        recorded = step(case.status, self.name).changes
+        ended = {change_id for change_id, was in recorded.items() if was.state is ChangeState.DONE}
+        return revoke.judge(accounts(case), answers, await identities(case), ended)
 
     def patience(self, case: Case) -> float:  # noqa: ARG002 - one shape for all stages
         """The authorizer's caches settle within seconds: the first answer may be stale."""

@@ -30,6 +30,9 @@ async def send(api: Api, change: Change) -> Json | None:
         case Verb.DELETE:
             await api.delete(change.target)
             return None
+        case Verb.CALL:
+            words = f"{change.target} is outside the cluster; the hook is asked, not the API server"
+            raise TypeError(words)
 
 
 async def carry_out(api: Api, change: Change) -> Result:

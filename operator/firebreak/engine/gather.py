@@ -3,11 +3,16 @@
 from dataclasses import replace
 
 from firebreak.api.playbook import REVOKE
-from firebreak.engine.case import Case
+from firebreak.engine.case import Case, clouds_of
 from firebreak.kube import survey
+from firebreak.model.change import Ref
 from firebreak.model.facts import Account, Rights
 from firebreak.model.pod import Pod
 from firebreak.model.record import step
+from firebreak.steps import cloud
+from firebreak.steps.cloud import CloudIdentity
+
+NODES_READ = 5  # of one incident, to see whether they are of GKE
 
 
 def accounts(case: Case) -> list[Account]:
@@ -36,6 +41,23 @@ async def _makers(case: Case, account: Account) -> set[str]:
         maker = await survey.top_controller(case.tools.api, {"kind": kind, "name": name, "uid": uid}, case.id.namespace)
         made |= {f"{maker['kind']} {maker['metadata']['name']}"} if maker else set()
     return made
+
+
+async def identities(case: Case) -> tuple[CloudIdentity, ...]:
+    """Read what of a cloud the incident's accounts and pods can act as, pods that are gone included."""
+    known = accounts(case)
+    found: list[CloudIdentity] = []
+    for account in known:
+        raw = await survey.find(case.tools.api, Ref("ServiceAccount", account.name, account.namespace))
+        found += cloud.of_account(account, raw or {})
+    for pod in await held(case):
+        found += cloud.of_pod(pod)
+    for record in case.status.pods.values():
+        found += clouds_of(case.id.namespace, record)
+    nodes = sorted({record.node for record in case.status.pods.values()} - {""})[:NODES_READ]
+    there = [await survey.find(case.tools.api, Ref("Node", name)) for name in nodes]
+    found += cloud.of_nodes(known, filter(None, there))
+    return cloud.merged(found)
 
 
 async def held(case: Case) -> tuple[Pod, ...]:

@@ -14,6 +14,7 @@ from firebreak.api.base import Json
 from firebreak.engine import health
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
+from firebreak.engine.hook import cloud_hook
 from firebreak.engine.leadership import Leadership
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
@@ -73,6 +74,7 @@ class Runtime:
             notices=Notices(api, now, settings.pod, webhook, settings.cluster),
             tiers=Tiers(api),
             metrics=metrics,
+            hook=cloud_hook(settings, now),
             store=open_store(settings),
             copying=asyncio.Semaphore(settings.captures),
         )

@@ -14,7 +14,7 @@ from firebreak.engine.case import Case
 from firebreak.engine.execute import Result, carry_out, verify
 from firebreak.engine.permit import Permit, permit
 from firebreak.kube.errors import PERMANENT, Conflict
-from firebreak.model.change import Change
+from firebreak.model.change import Change, Verb
 from firebreak.model.plan import joined
 from firebreak.model.record import SETTLED, report, step, unlisted_done, with_changes, with_step, without_leftovers
 from firebreak.model.tiers import needed
@@ -134,7 +134,7 @@ async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...], was:
             _note(case, stage, Result(change, ChangeState.PLANNED, f"not sent: first comes {', '.join(late)}"))
             continue
         begun = change.id in before and before[change.id].state is ChangeState.INTENDED
-        result = await _once(case, change) if begun and change.once else await carry_out(case.tools.api, change)
+        result = await _once(case, change) if begun and change.once else await _act(case, change)
         _note(case, stage, result)
     return allowed
 
@@ -147,6 +147,13 @@ async def _is_done(case: Case, change: Change, was: ChangeReport | None) -> bool
     if was is not None and was.state is not ChangeState.DONE:
         return False
     return (await verify(case.tools.api, change)).state is ChangeState.DONE
+
+
+async def _act(case: Case, change: Change) -> Result:
+    """Carry out a Change where it belongs: in the cluster, or by the hook."""
+    if change.verb is Verb.CALL and case.tools.hook:
+        return await case.tools.hook.call(case.id, change)
+    return await carry_out(case.tools.api, change)
 
 
 async def _once(case: Case, change: Change) -> Result:
@@ -203,4 +210,6 @@ async def _confirmed(case: Case, stage: Stage, pods: int) -> Verdict:
     return verdict or Verdict(stage.condition, "False", "PodsJoined", words)
 
 
-_FINAL = frozenset({"ByHand", "NoController", "CloudCredentialsLive", "TargetNotFound"})
+_FINAL = frozenset(
+    {"ByHand", "NoController", "CloudCredentialsLive", "CloudUnknown", "RevokedByHook", "TargetNotFound"}
+)

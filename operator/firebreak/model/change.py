@@ -95,6 +95,8 @@ class Verb(StrEnum):
     CREATE = "create"
     PATCH = "patch"
     DELETE = "delete"
+    CALL = "call"
+    """Asked of the hook that the settings name, outside the cluster; nothing of it can be read back."""
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,8 @@ def _needs(
 
 _IDENTITY_BY_HAND = {
     "CloudCredentialsLive": "revoke the cloud role's sessions",
+    "CloudUnknown": "check what the cloud grants the account",
+    "RevokedByHook": "check in the cloud what the hook says it revoked",
     "RightsRemain": "take away the rights that remain",
 }
 _CUT_BY_HAND = {

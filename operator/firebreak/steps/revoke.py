@@ -16,6 +16,7 @@ from firebreak.model.gitops import put_back
 from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.verdict import IDENTITY, Verdict
 from firebreak.model.words import listed
+from firebreak.steps.cloud import CloudIdentity
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 MOST_QUESTIONS = 200
@@ -165,8 +166,16 @@ def harmless(question: Json, reason: str) -> bool:
     return itself and HARMLESS.fullmatch(reason) is not None
 
 
-def judge(accounts: Sequence[Account], answers: Iterable[Answer], clouds: Sequence[str]) -> Verdict:
-    """Say whether the accounts' rights are gone, by the API server's own answers. `clouds`: live cloud identities."""
+def judge(
+    accounts: Sequence[Account],
+    answers: Iterable[Answer],
+    clouds: Sequence[CloudIdentity] = (),
+    ended: Collection[str] = (),
+) -> Verdict:
+    """Say whether the accounts' rights are gone, by the API server's own answers.
+
+    `clouds`: what of a cloud they can act as. `ended`: ids of the Changes by which a hook said that it ended some.
+    """
     if not accounts:
         return Verdict(IDENTITY, "False", "TargetNotFound", "no pod was found yet, so no account is known")
     asked = list(answers)
@@ -175,10 +184,17 @@ def judge(accounts: Sequence[Account], answers: Iterable[Answer], clouds: Sequen
         for answer in asked
         if answer.allowed and not harmless(answer.question, answer.reason)
     ]
+    live = [i.words for i in clouds if i.certain and i.change.id not in ended]
     if left:
-        return Verdict(IDENTITY, "False", "RightsRemain", f"still allowed: {listed(left, separator='; ')}")
+        still = f"still allowed: {listed(left, separator='; ')}"
+        return Verdict(IDENTITY, "False", "RightsRemain", "; ".join([still, *live]))
+    if live:
+        return Verdict(IDENTITY, "False", "CloudCredentialsLive", "; ".join(live))
+    if said := [str(i) for i in clouds if i.change.id in ended]:
+        claim = f"{listed(said)}: revoked, says the hook; Firebreak cannot look into the cloud"
+        return Verdict(IDENTITY, "Unknown", "RevokedByHook", claim)
     if clouds:
-        return Verdict(IDENTITY, "False", "CloudCredentialsLive", "; ".join(clouds))
+        return Verdict(IDENTITY, "Unknown", "CloudUnknown", "; ".join(i.words for i in clouds))
     names = listed([str(account) for account in accounts], 10)
     words = f"{names}: the API server refused all {len(asked)} requests asked about"
     return Verdict(IDENTITY, "True", "Revoked", words)

@@ -1,10 +1,8 @@
-"""What a pod's spec says about what is beyond its walls: the node, and cloud credentials."""
+"""What a pod's spec says about what is beyond its walls: the node. For the cloud see `steps.cloud`."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from firebreak.api.base import Json
 from firebreak.api.status import PodRecord
 from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.pod import Pod
@@ -12,19 +10,6 @@ from firebreak.model.verdict import NODE, Verdict
 from firebreak.model.words import listed
 
 RUNTIME_SOCKETS = ("docker.sock", "containerd.sock", "crio.sock", "cri-dockerd.sock")
-# People paste what is shown into a shell: no spaces, and no leading dash, which a program takes for an option.
-PLAIN = re.compile(r"[A-Za-z0-9_+=,.@:/][A-Za-z0-9_+=,.@:/-]{0,511}")
-
-# Annotation of the account -> (what it is, the command that ends its sessions). Sources: the documentation of EKS IAM
-# roles for service accounts ("revoke sessions" of an IAM role), GKE Workload Identity, Azure AD workload identity.
-CLOUDS = {
-    "eks.amazonaws.com/role-arn": (
-        "AWS role",
-        "in IAM: role {value}, 'Revoke sessions' (policy AWSRevokeOlderSessions with aws:TokenIssueTime)",
-    ),
-    "iam.gke.io/gcp-service-account": ("Google service account", "gcloud iam service-accounts disable {value}"),
-    "azure.workload.identity/client-id": ("Azure identity", "az ad sp update --id {value} --set accountEnabled=false"),
-}
 
 
 def suspects(records: Iterable[PodRecord]) -> list[str]:
@@ -61,13 +46,3 @@ def escapes(pod: Pod) -> Iterator[str]:
         if path := text(mapping(volume.get("hostPath")).get("path")):
             kind = "runtime socket" if path.endswith(RUNTIME_SOCKETS) else "hostPath"
             yield f"{kind} {path}"
-
-
-def cloud(account: Json) -> Iterator[str]:
-    """Yield, in words, the cloud credentials that an account carries: they outlive every cut in the cluster."""
-    for key, value in mapping(mapping(account.get("metadata")).get("annotations")).items():
-        if key in CLOUDS:
-            what, command = CLOUDS[key]
-            plain = PLAIN.fullmatch(text(value))
-            shown = value if plain else "(name withheld: unusual characters; read the annotation)"
-            yield f"{what} {shown} is live; {command.format(value=shown)}"
