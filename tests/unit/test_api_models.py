@@ -90,6 +90,7 @@ def test_whatever_could_grow_is_bounded() -> None:
         ".status.evidence.gaps": 50,
         ".status.steps[].approvedBy": 10,
         ".status.pods[].escapes": 4,
+        ".status.pods[].clouds": 50,
     }
     assert maps == {
         ".status.pods": 500,

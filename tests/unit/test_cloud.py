@@ -22,7 +22,7 @@ from firebreak.api.status import ChangeState, IncidentStatus
 from firebreak.engine.case import clouds_of, pin
 from firebreak.engine.hook import CloudHook, cloud_hook
 from firebreak.engine.outgoing import PostLimits
-from firebreak.engine.stage import gate
+from firebreak.engine.permit import gate
 from firebreak.evidence.store import EvidenceStore
 from firebreak.model.facts import Account
 from firebreak.settings import Settings

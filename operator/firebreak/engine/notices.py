@@ -32,6 +32,7 @@ from firebreak.model.verdict import (
     ROTATED,
     STALLED,
     UNDERWAY,
+    approve_command,
 )
 
 log = structlog.get_logger()
@@ -171,7 +172,7 @@ def _waiting(status: Json) -> list[str]:
 
 def _notice(incident: Incident, status: Json, turned: list[Json], cluster: str, *, opened: bool) -> Notice:
     name, namespace = incident.id.name, incident.id.namespace
-    commands = [f"firebreak approve {name} {step} -n {namespace}" for step in _waiting(status)]
+    commands = [approve_command(incident.id, step) for step in _waiting(status)]
     if not commands and wait_of(status):
         commands = [f"firebreak status {name} -n {namespace}"]
     return Notice(
