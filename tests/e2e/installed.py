@@ -7,6 +7,7 @@ from pathlib import Path
 from cluster import s3
 from cluster.provider import ClusterError, ClusterInfo
 from cluster.waiting import wait_until
+from firebreak.kube.errors import UNJUDGED
 
 BUCKET = "firebreak-evidence"
 NAMESPACE = "firebreak"
@@ -37,6 +38,23 @@ def install(info: ClusterInfo, kubectl: Kubectl) -> None:
         timeout=120,
         otherwise="the enforcement probe did not come to a result; see the log of deployment/firebreak",
     )
+    until_execs_are_judged(kubectl)
+
+
+def until_execs_are_judged(kubectl: Kubectl) -> None:
+    """Wait for an API server that knows the kinds its policies go by: after a start, or their installation, it does not.
+
+    Until then it refuses every exec, whoever asks.
+    """
+
+    def judged() -> bool:
+        try:
+            kubectl("get", "--raw", "/api/v1/namespaces/default/pods/nobody/proxy/")
+        except ClusterError as refusal:
+            return UNJUDGED not in str(refusal)
+        return True
+
+    wait_until(judged, timeout=60, otherwise="the API server does not come to know the kind Incident")
 
 
 def _namespace() -> dict[str, object]:

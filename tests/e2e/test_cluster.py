@@ -17,6 +17,7 @@ from cluster.provider import S3, ClusterError, ClusterInfo
 from cluster.settings import Paths
 from cluster.waiting import wait_until
 from conftest import Bucket, Kubectl, make_bucket
+from installed import until_execs_are_judged
 
 
 def store(bucket: Bucket) -> S3Store:
@@ -157,3 +158,4 @@ def test_a_crashed_component_is_brought_back_by_up(local: None, kubectl: Kubectl
     choose().up()
     assert control.running(name)
     assert kubectl("get", "--raw", "/readyz") == "ok"
+    until_execs_are_judged(kubectl)
