@@ -42,7 +42,7 @@ def install(info: ClusterInfo, kubectl: Kubectl) -> None:
 
 
 def until_execs_are_judged(kubectl: Kubectl) -> None:
-    """Wait for an API server that knows the kinds its policies go by: after a start, or their installation, it does not.
+    """Wait until the API server knows the kinds that policies go by: after a start, or their installation, it does not.
 
     Until then it refuses every exec, whoever asks.
     """
