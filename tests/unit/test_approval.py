@@ -1,10 +1,11 @@
 """Approval on the fake API server: what waits goes on when enough people said yes to that very plan, and not before."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from fake_api import Answer, FakeApi, Fault, Obj
+from fake_api import Answer, FakeApi, Fault, Hold, Obj
 from firebreak.evidence.store import EvidenceStore
 from harness import replica
 from world import BINDING_PATH, UID, incident, shop
@@ -197,3 +198,89 @@ async def test_an_approval_of_an_earlier_incident_of_the_same_name_counts_for_no
         now = of_revoke(await firebreak.until("shell", waits))
     assert now["digest"] != digest
     assert len(subjects(fake)) == 2
+
+
+# --- from Plan to Respond
+
+
+async def planned(fake: FakeApi, store: EvidenceStore, name: str) -> Obj:
+    """Show the plan, and stop."""
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(mode="Plan", playbook=name))
+        return await firebreak.until("shell", lambda s: s.get("phase") == "Planned")
+
+
+async def test_the_plan_that_was_shown_is_carried_out_by_the_playbook_s_rule(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    shown = of_revoke(await planned(fake, store, "unattended"))["shown"]
+    fake.update("Incident", "shop", "shell", {"spec": {"mode": "Respond"}})
+    async with replica(fake, store, name="two") as firebreak:
+        found = await firebreak.until("shell", lambda s: revoked(s) and s.get("phase") == "Responded")
+    assert shown.startswith("sha256:")
+    assert subjects(fake) == ALICE_LEFT
+    steps = found["status"]["steps"]
+    assert [steps[name].get("shown") for name in ("revoke", "rotate", "replace")] == [None] * 3
+
+
+async def test_a_plan_other_than_the_one_shown_stops_and_says_what_differs(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    await planned(fake, store, "unattended")
+    late = {**fake.get("RoleBinding", "shop", "web-reader")}
+    late["metadata"] = {"name": "late", "namespace": "shop"}
+    fake.put(late)
+    fake.update("Incident", "shop", "shell", {"spec": {"mode": "Respond"}})
+    async with replica(fake, store, name="two") as firebreak:
+        found = await firebreak.condition("shell", "Contained", "True")
+        found = await firebreak.until("shell", waits)
+        assert of_revoke(found)["message"] == (
+            "2 Changes wait for a person: firebreak approve shell revoke -n shop; this is not the plan that mode Plan "
+            "showed (new: patch RoleBinding shop/late (shop/web))"
+        )
+        assert len(subjects(fake)) == 2
+        fake.put(approval(of_revoke(found)["digest"]))
+        done = of_revoke(await firebreak.until("shell", revoked))
+    assert subjects(fake) == ALICE_LEFT
+    assert (done.get("shown"), done["approvedBy"]) == (None, ["ann"])
+
+
+async def test_a_step_that_was_not_shown_asks_whatever_the_new_playbook_says(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    fake.put(playbook("cut-only", steps=[{"quarantine": {}}]))
+    await planned(fake, store, "cut-only")
+    fake.update("Incident", "shop", "shell", {"spec": {"mode": "Respond", "playbook": "unattended"}})
+    async with replica(fake, store, name="two") as firebreak:
+        found = of_revoke(await firebreak.until("shell", waits))
+    assert f"showed (new: {REVOKE})" in found["message"]
+    assert len(subjects(fake)) == 2
+
+
+async def test_a_plan_may_be_approved_before_it_is_to_be_carried_out(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    digest = of_revoke(await planned(fake, store, "standard"))["digest"]
+    fake.put(approval(digest))
+    fake.update("Incident", "shop", "shell", {"spec": {"mode": "Respond"}})
+    async with replica(fake, store, name="two") as firebreak:
+        found = await firebreak.until("shell", revoked)
+    assert of_revoke(found)["approvedBy"] == ["ann"]
+
+
+async def test_a_plan_that_is_still_being_made_when_people_say_respond_is_not_written(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    gate = asyncio.Event()
+    fake.faults.add(Fault(when=lambda c: c.verb == "list" and c.resource == "secrets", how=Hold(gate), times=1))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(mode="Plan", playbook="unattended"))
+        await fake.called(lambda c: c.verb == "list" and c.resource == "secrets")
+        fake.update("Incident", "shop", "shell", {"spec": {"mode": "Respond"}})
+        await firebreak.condition("shell", "Contained", "True")
+        gate.set()
+        found = await firebreak.until("shell", lambda s: s.get("phase") == "Responded")
+    assert {
+        name: step["state"] for name, step in found["status"]["steps"].items() if name != "capture"
+    } == dict.fromkeys(("quarantine", "revoke", "rotate", "replace"), "Done")

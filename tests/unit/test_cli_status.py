@@ -33,6 +33,7 @@ FULL: dict[str, Any] = {
             "startedAt": "2026-01-05T10:00:01.000000Z",
             "finishedAt": "2026-01-05T10:00:01.250000Z",
             "counts": {"Waiting": 1},
+            "digest": f"sha256:{'a' * 64}",
             "changes": {
                 "patch Secret shop/db": {
                     "object": "Secret shop/db",
@@ -168,7 +169,7 @@ async def test_one_incident_is_shown_whole(fake: FakeApi, cli: Cli) -> None:
         "  contained  2026-01-05T10:00:00.100000Z  79.5 ms",
     ):
         assert expected in lines
-    assert any("kubectl patch incident shell -n shop --type merge" in line for line in lines)
+    assert lines[lines.index("  To let them run:") + 1] == "    firebreak approve shell rotate -n shop"
 
 
 async def test_a_record_that_says_cut_does_not_hide_that_the_policy_is_gone(fake: FakeApi, cli: Cli) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from firebreak.cli.commands import (
+    approve,
     close,
     contain,
     crds,
@@ -35,8 +36,8 @@ EPILOG = (
     "5 nothing failed, but something is unknown or warned of (preflight)."
 )
 COMMANDS = (
-    contain.contain, status.status, watch.watch, plan.plan, close.close, release.release, verify.verify,
-    preflight.preflight, run.run, crds.crds, version.version,
+    contain.contain, status.status, watch.watch, plan.plan, approve.approve, close.close, release.release,
+    verify.verify, preflight.preflight, run.run, crds.crds, version.version,
 )  # fmt: skip
 
 app = typer.Typer(

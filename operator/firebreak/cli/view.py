@@ -1,6 +1,5 @@
 """How an incident looks to people: pure functions from its object to what the terminal draws."""
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -14,13 +13,12 @@ from firebreak.api.status import (
     EvidenceReport,
     IncidentStatus,
     StepReport,
-    StepState,
     Timings,
 )
 from firebreak.cli.terminal import exact, stack, table, words
 from firebreak.cli.text import age, between, size
 from firebreak.model.incident import Incident
-from firebreak.model.verdict import CONTAINED, EVIDENCE, IDENTITY
+from firebreak.model.verdict import CONTAINED, EVIDENCE, IDENTITY, approve_command
 
 LIST_HEADERS = ("NAME", "TARGET", "CONTAINED", "EVIDENCE", "IDENTITY", "WAITING-FOR", "AGE")
 
@@ -93,8 +91,8 @@ def _waiting(incident: Incident) -> RenderableType | None:
     if not waiting:
         return None
     section = _section("WAITING FOR YOU", stack(*(change(c) for _, c in waiting)))
-    asked = f"  To let them run, name a playbook whose steps {_waiting_steps(incident.status)} say `approval: Never`:"
-    return stack(section, words(asked), exact(f"  {go_on(incident)}"))
+    commands = [approve_command(incident.id, name) for name, step in ordered(incident.status) if step.digest]
+    return stack(section, words("  To let them run:"), *(exact(f"    {command}") for command in commands))
 
 
 def waiting_changes(status: IncidentStatus) -> Iterator[tuple[str, ChangeReport]]:
@@ -103,16 +101,6 @@ def waiting_changes(status: IncidentStatus) -> Iterator[tuple[str, ChangeReport]
         for each in step.changes.values():
             if each.state is ChangeState.WAITING:
                 yield name, each
-
-
-def go_on(incident: Incident) -> str:
-    """Return the command that lets waiting Changes run."""
-    patch = json.dumps({"spec": {"playbook": "PLAYBOOK"}})
-    return f"kubectl patch incident {incident.id.name} -n {incident.id.namespace} --type merge -p '{patch}'"
-
-
-def _waiting_steps(status: IncidentStatus) -> str:
-    return ", ".join(name for name, step in ordered(status) if step.state is StepState.WAITING)
 
 
 def change(report: ChangeReport) -> RenderableType:
@@ -131,8 +119,16 @@ def plan(incident: Incident) -> RenderableType:
         title = f"{name}: {step.state}" + (f" ({step.message})" if step.message else "")
         left = sum(step.counts.values()) - len(step.changes)
         more = words(f"  and {left} more") if left > 0 else None
-        blocks.append(stack(words(""), words(title, "bold"), indented(body), more))
+        blocks.append(stack(words(""), words(title, "bold"), _consent(step), indented(body), more))
     return stack(*blocks)
+
+
+def _consent(step: StepReport) -> RenderableType | None:
+    """Which plan waits for people, and who has approved."""
+    waits = f"  waits as plan {step.digest}" if step.digest else None
+    by = f"  approved by {', '.join(step.approved_by)}" if step.approved_by else None
+    lines = [words(line) for line in (waits, by) if line]
+    return stack(*lines) if lines else None
 
 
 def evidence(report: EvidenceReport) -> RenderableType:

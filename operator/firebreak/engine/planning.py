@@ -1,5 +1,8 @@
 """Mode Plan: what would be done, each Change with reason and risk. Nothing is touched but the incident's own status."""
 
+from typing import Any
+
+from firebreak.api.incident import Mode
 from firebreak.api.playbook import CAPTURE, QUARANTINE, Capture, Detach, Quarantine
 from firebreak.api.status import ChangeState, StepState
 from firebreak.engine import containment
@@ -24,6 +27,7 @@ async def run(case: Case) -> None:
     facts = await survey.network(case.tools.api, case.id, pods)
     detach = quarantine.detaching(target, case.options(QUARANTINE, Quarantine).detach)
     plans: dict[str, tuple[Change, ...]] = {QUARANTINE: tuple(quarantine.plan(facts, detach=detach))}
+    refused: dict[str, str] = {}
     trial = _trial(case, pods, detach=detach)
     named = {step.name for step in case.playbook.steps}
     for stage in STAGES:
@@ -31,31 +35,28 @@ async def run(case: Case) -> None:
             try:
                 plans[stage.name] = await stage.plan(trial)
             except PERMANENT as error:
-                _note_unplanned(case, stage.name, str(error))
-        else:
-            _note_left_out(case, stage.name)
+                refused[stage.name] = str(error)
+    if case.incident.spec.mode is not Mode.PLAN:
+        return  # people said Respond meanwhile: it must not write over what is under way
     waves = capture.plan(pods, files=bool(case.options(CAPTURE, Capture).paths))
     number = sum(len(wave) for wave in waves)
     words = f"{number} artifacts of {len(pods)} pods would be preserved" if target else "no target is named"
     case.journal.note(lambda s: with_step(s, CAPTURE, state=StepState.PENDING, message=words))
     for name, changes in plans.items():
         _note(case, name, changes)
+    for name in {stage.name for stage in STAGES} - plans.keys():
+        _note_nothing(case, name, refused.get(name))
     await case.journal.write(case.claim(containment.not_requested(case)))
 
 
-def _note_unplanned(case: Case, name: str, error: str) -> None:
-    words = f"cannot be planned, for the API server refused: {error}; {needed(name).remedy} grants what it takes"
-    shown = whole_plan(case, name, ())
-    case.journal.note(lambda s: with_step(s, name, state=StepState.BLOCKED, message=words, digest=None, shown=shown))
-
-
-def _note_left_out(case: Case, name: str) -> None:
-    """A step that the playbook does not have was shown as nothing: a later playbook that has it must ask."""
-    shown, words = whole_plan(case, name, ()), f"playbook {case.incident.spec.playbook} does not have this step"
-    case.journal.note(
-        lambda s: with_step(s, name, state=StepState.PENDING, message=words, digest=None, shown=shown),
-        lambda s: with_step(s, name, changes={}, counts={}),
-    )
+def _note_nothing(case: Case, name: str, error: str | None) -> None:
+    """A step of which no Change could be shown was shown as nothing: what it would do later is another plan."""
+    state, words = StepState.PENDING, f"playbook {case.incident.spec.playbook} does not have this step"
+    if error:
+        words = f"cannot be planned, for the API server refused: {error}; {needed(name).remedy} grants what it takes"
+        state = StepState.BLOCKED
+    nothing: dict[str, Any] = {"changes": {}, "counts": {}, "digest": None, "shown": whole_plan(case, name, ())}
+    case.journal.note(lambda s: with_step(s, name, state=state, message=words, **nothing))
 
 
 def _trial(case: Case, pods: tuple[Pod, ...], *, detach: Detach) -> Case:
