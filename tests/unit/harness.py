@@ -15,6 +15,7 @@ from firebreak.engine.controller import Controller
 from firebreak.engine.notices import Notices
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api, CallLimits
+from firebreak.kube.guard import Guards
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.settings import Settings
@@ -91,6 +92,7 @@ async def replica(
             clock=clock,
             notices=Notices(api, clock, name),
             tiers=Tiers(api),
+            guards=Guards(api, "firebreak", name),
             store=store,
             enforcement=PROVEN,
         )

@@ -23,6 +23,7 @@ from firebreak.evidence.location import Clients
 from firebreak.evidence.location import connect as connect_store
 from firebreak.evidence.store import EvidenceStore
 from firebreak.model.enforcement import Enforcement, State
+from firebreak.model.tiers import CONTAIN
 from harness import connect
 
 ESTABLISHED = {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
@@ -68,6 +69,7 @@ async def test_a_cluster_that_is_as_it_must_be_leaves_doubt_about_a_store_for_tr
         "rights preserve": ("ok", "granted to you"),
         "rights eradicate": ("ok", "granted to you"),
         "rights node": ("ok", "granted to you"),
+        "guards": ("unknown", "there is no account firebreak/firebreak to try them as"),
         "store": (
             "warning",
             f"file://{tmp_path}/evidence: {KEPT}; it lies on this machine's own disk, for trying out",
@@ -106,6 +108,49 @@ async def test_rights_are_those_of_the_operators_account_when_it_is_there(fake: 
     outcome, detail = checks["rights contain"]
     assert outcome == "FAILED"
     assert detail.startswith("not granted to firebreak/firebreak: get incidents.firebreak.dev in all namespaces, ")
+
+
+async def test_guards_are_tried_as_the_operators_account(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    account = {"name": "firebreak", "namespace": "firebreak"}
+    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    fake.authorize("SubjectAccessReview", allowing(lambda _: True))
+    fake.fences -= {"firebreak-preserve-exec"}
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    checks = found(ran)
+    assert ran.code == 1
+    assert checks["guards contain"] == ("ok", "the API server refuses firebreak/firebreak what is not its to do")
+    assert checks["guards eradicate"][0] == "ok"
+    outcome, detail = checks["guards preserve"]
+    assert outcome == "FAILED"
+    assert "not in force: firebreak-preserve-exec" in detail
+    tried = [call for call in fake.calls if call.query.get("dryRun") == "All"]
+    assert {call.user for call in tried} == {"system:serviceaccount:firebreak:firebreak"}
+
+
+async def test_guards_of_a_tier_that_was_left_out_are_not_tried(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    account = {"name": "firebreak", "namespace": "firebreak"}
+    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    everywhere = [right.attributes(verb, None) for right in CONTAIN.everywhere for verb in right.verbs]
+    granted = everywhere + [right.attributes(verb, "firebreak") for right in CONTAIN.own for verb in right.verbs]
+    fake.authorize("SubjectAccessReview", allowing(lambda attributes: attributes in granted))
+    checks = found(await cli("preflight", "--no-probe", "-o", "json"))
+    assert checks["guards contain"][0] == "ok"
+    assert [name for name in checks if name.startswith("guards")] == ["guards contain"]
+
+
+async def test_who_may_not_act_as_the_account_is_told_where_to_try(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    account = {"name": "firebreak", "namespace": "firebreak"}
+    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    fake.authorize("SubjectAccessReview", allowing(lambda _: True))
+    words = 'users "x" is forbidden: User "eve" cannot impersonate resource "users"'
+    dry = Fault(when=lambda call: call.query.get("dryRun") == "All", how=Answer(403, message=words))
+    fake.faults.add(dry)
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    outcome, detail = found(ran)["guards contain"]
+    assert (outcome, "cannot impersonate" in detail) == ("unknown", True)
 
 
 async def test_a_tier_that_was_left_out_is_a_choice_and_one_half_granted_is_not(fake: FakeApi, cli: Cli) -> None:

@@ -11,8 +11,9 @@ import yaml
 from firebreak import __version__
 from firebreak.api.incident import IncidentSpec
 from firebreak.api.playbook import CONTAIN, STANDARD, PlaybookSpec
+from firebreak.kube import tarcommand, volatile
 from firebreak.kube.probe_objects import CUT, FREE, Run
-from firebreak.model.tiers import TIERS, Right, Tier
+from firebreak.model.tiers import PRESERVE, TIERS, Right, Tier
 
 ROOT = Path(__file__).parents[2] / "manifests"
 BASE = ROOT / "base"
@@ -239,3 +240,38 @@ def test_the_audit_log_keeps_bodies_of_writes_and_drops_heartbeats() -> None:
     assert audit_level("update", "coordination.k8s.io", "leases") == "None"
     assert audit_level("get", "", "pods", user="system:kube-scheduler") == "None"
     assert audit_level("get", "", "pods") == "Metadata"
+
+
+def fences(tier: Tier) -> dict[str, dict[str, Any]]:
+    """The admission policies of a tier, by name."""
+    found = documents(ROOT.parent / tier.manifest / "admission.yaml")
+    return {d["metadata"]["name"]: d for d in found if d["kind"] == "ValidatingAdmissionPolicy"}
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+def test_every_fence_is_bound_denies_fails_closed_and_is_about_the_operator_alone(tier: Tier) -> None:
+    bindings = {
+        document["spec"]["policyName"]: document["spec"]
+        for document in documents(ROOT.parent / tier.manifest / "admission.yaml")
+        if document["kind"] == "ValidatingAdmissionPolicyBinding"
+    }
+    assert set(bindings) == set(fences(tier))
+    for name, policy in fences(tier).items():
+        assert bindings[name] == {"policyName": name, "validationActions": ["Deny"]}
+        assert policy["spec"]["failurePolicy"] == "Fail"
+        (condition,) = policy["spec"]["matchConditions"]
+        assert condition["expression"] == ("request.userInfo.username == 'system:serviceaccount:firebreak:firebreak'")
+        for rule in policy["spec"]["validations"]:
+            assert rule["message"].startswith("firebreak: ")
+            assert rule["reason"] == "Forbidden"
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+def test_no_fence_has_parameters_for_one_that_is_not_found_would_refuse_everybody(tier: Tier) -> None:
+    assert [name for name, policy in fences(tier).items() if "paramKind" in policy["spec"]] == []
+
+
+def test_exec_is_fenced_to_the_very_scripts_that_a_capture_sends() -> None:
+    variables = {v["name"]: v["expression"] for v in fences(PRESERVE)["firebreak-preserve-exec"]["spec"]["variables"]}
+    assert variables["volatile"] == f'r"""{volatile.SCRIPT}"""'
+    assert variables["archive"] == f'r"""{tarcommand.SCRIPT}"""'

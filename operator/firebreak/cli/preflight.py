@@ -10,6 +10,7 @@ from firebreak.cli import checks, grants
 from firebreak.cli.checks import Check, Outcome
 from firebreak.cli.cluster import open_api
 from firebreak.cli.failure import Exit, Failure
+from firebreak.cli.fences import guards
 from firebreak.cli.running import read_settings
 from firebreak.cli.session import Session
 from firebreak.cli.terminal import stack, table, words
@@ -17,6 +18,7 @@ from firebreak.engine.runtime import open_store
 from firebreak.evidence.errors import StoreError
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError
+from firebreak.model.facts import Account
 from firebreak.settings import Settings
 
 FAILED = frozenset({Outcome.FAILED})
@@ -75,7 +77,15 @@ async def _checks(api: Api, settings: Settings, wish: Wish) -> AsyncIterator[Che
         yield check
     for check in await checks.definitions(api):
         yield check
-    async for check in _guarded("rights", _rights(api, settings, wish)):
+    left_out: set[str] = set()
+    async for check in _guarded(
+        "rights", grants.tiers(api, settings.namespace, wish.account, itself=_itself(settings))
+    ):
+        if check.outcome is Outcome.LEFT_OUT:
+            left_out.add(check.name.removeprefix("rights "))
+        yield check
+    account = Account(settings.namespace, wish.account)
+    async for check in _guarded("guards", guards(api, account, left_out, itself=_itself(settings))):
         yield check
     yield await _store(settings)
     async for check in _guarded("enforcement", checks.enforcement(api, settings, image=wish.image, probe=wish.probe)):
@@ -91,9 +101,9 @@ async def _guarded(name: str, found: AsyncIterator[Check]) -> AsyncIterator[Chec
         yield Check(name, Outcome.FAILED, str(error), "grant the right, or run this as somebody who has it")
 
 
-def _rights(api: Api, settings: Settings, wish: Wish) -> AsyncIterator[Check]:
+def _itself(settings: Settings) -> bool:
     """FIREBREAK_POD is set where the operator runs: there its own account asks."""
-    return grants.tiers(api, settings.namespace, wish.account, itself="pod" in settings.model_fields_set)
+    return "pod" in settings.model_fields_set
 
 
 async def _store(settings: Settings) -> Check:

@@ -46,9 +46,8 @@ async def run(case: Case) -> float | None:
     if store is None:
         words = "no evidence store is configured: set FIREBREAK_STORE and restart Firebreak"
         return await _blocked(case, "NoStore", words)
-    tier = needed(CAPTURE)
-    if missing := await case.tools.tiers.missing(tier, case.id.namespace):
-        return await _blocked(case, "RightsMissing", tier.refusal(missing))
+    if obstacle := await case.obstacle(needed(CAPTURE)):
+        return await _blocked(case, *obstacle)
     try:
         return await _run(case, store)
     except StoreUnavailable as error:

@@ -15,6 +15,7 @@ from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
+from firebreak.kube.guard import Guards
 from firebreak.kube.tiers import Tiers
 from firebreak.model.clock import Clock
 from firebreak.model.enforcement import Enforcement
@@ -23,7 +24,8 @@ from firebreak.model.incident import Incident
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.model.record import with_step
-from firebreak.model.verdict import Verdict, record
+from firebreak.model.tiers import Tier
+from firebreak.model.verdict import GUARD_MISSING, Verdict, record
 from firebreak.settings import Settings
 from firebreak.steps.cloud import CloudIdentity, of_pod, recorded
 from firebreak.steps.reach import secrets_of
@@ -41,6 +43,7 @@ class Tools:
     clock: Clock
     notices: Notices
     tiers: Tiers
+    guards: Guards
     metrics: Metrics = field(default_factory=Metrics)
     store: EvidenceStore | None = None
     copying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
@@ -100,6 +103,20 @@ class Case:
         """Return the edit that records a verdict."""
         now, generation = self.journal.now(), self.incident.generation
         return lambda status: record(status, verdict, now=now, generation=generation)
+
+    async def unguarded(self, tier: Tier) -> str:
+        """Say what does not fence Firebreak's own account in a tier, empty when all does; it is put on record."""
+        words = await self.tools.guards.missing(tier)
+        self.journal.unguarded[tier.name] = words
+        return words
+
+    async def obstacle(self, tier: Tier) -> tuple[str, str] | None:
+        """Return reason and words of what keeps a tier from being used, a right or a guard that is missing, or None."""
+        if missing := await self.tools.tiers.missing(tier, self.id.namespace):
+            return "RightsMissing", tier.refusal(missing)
+        if words := await self.unguarded(tier):
+            return GUARD_MISSING, words
+        return None
 
     async def block(self, name: str, verdict: Verdict) -> None:
         """Say that a step cannot go on, and why."""

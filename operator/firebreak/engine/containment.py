@@ -132,6 +132,7 @@ async def contain(case: Case, recorded: Callable[[], None]) -> None:
         _note(case, results)
         failures = [f"{r.change.target}: {r.message}" for r in results if r.state is ChangeState.FAILED]
         facts = await survey.network(api, case.id, await pods_to_cut(api, case.current, target))
+    await case.unguarded(needed(QUARANTINE))  # said only: what cuts a pod off takes nothing that cannot be given back
     await _conclude(case, facts, failures)
 
 

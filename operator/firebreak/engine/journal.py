@@ -44,6 +44,9 @@ class Journal:
         self.playbook = playbook
         self.status = incident.status
         self.problem = ""  # what keeps the whole incident from going on, in words
+        self.unguarded: dict[
+            str, str
+        ] = {}  # by tier: what does not fence our own account, in words; empty when all does
         self.clock = clock
         self._api = api
         self._notices = notices
@@ -116,6 +119,7 @@ class Journal:
             self.status,
             steps_of(incident.spec, self.playbook),
             problem=self.problem,
+            unguarded=tuple(filter(None, self.unguarded.values())),
             now=self.now(),
             generation=incident.generation,
         )

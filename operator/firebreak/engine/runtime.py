@@ -24,8 +24,10 @@ from firebreak.kube import probe
 from firebreak.kube.client import Api
 from firebreak.kube.configuration import load_configuration
 from firebreak.kube.errors import ApiError
+from firebreak.kube.guard import Guards
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State
+from firebreak.model.tiers import TIERS
 from firebreak.settings import Settings
 
 log = structlog.get_logger()
@@ -73,6 +75,7 @@ class Runtime:
             clock=now,
             notices=Notices(api, now, settings.pod, webhook, settings.cluster),
             tiers=Tiers(api),
+            guards=Guards(api, settings.namespace, settings.pod),
             metrics=metrics,
             hook=cloud_hook(settings, now),
             store=open_store(settings),
@@ -85,6 +88,7 @@ class Runtime:
         with contextlib.suppress(ApiError):  # known before the first verdict, or a restart would make it flap
             await self._reread()
         self._keep(self._enforcement())
+        self._keep(self._look_at_guards())
         self._keep(self._leadership.run())
         self._keep(self.controller.resync(self.tools.settings.resync_seconds))
         return self
@@ -133,6 +137,16 @@ class Runtime:
     def _led(self, leading: bool) -> None:  # noqa: FBT001 - the Lease's callback
         self.controller.lead(leading)
         self._keep(self._prove_if_leading())
+
+    async def _look_at_guards(self) -> None:
+        """Say at the start which tiers are granted and not fenced; each step looks for itself before it begins."""
+        try:
+            for tier in TIERS:
+                granted = not await self.tools.tiers.missing(tier, self.tools.settings.namespace)
+                if granted and (words := await self.tools.guards.missing(tier)):
+                    log.error("guard missing", tier=tier.name, problem=words)
+        except ApiError as error:
+            log.warning("guards not tried", error=str(error))
 
     async def _enforcement(self) -> None:
         """Keep the record of enforcement fresh in memory."""

@@ -51,9 +51,8 @@ async def run(case: Case, stage: Stage) -> float | None:
             return random.uniform(0, look_again)  # noqa: S311 - jitter
         if await _still_holds(case, stage):
             return look_again
-    tier = needed(stage.name)
-    if missing := await case.tools.tiers.missing(tier, case.id.namespace):
-        return await _blocked(case, stage, "RightsMissing", tier.refusal(missing))
+    if obstacle := await case.obstacle(needed(stage.name)):
+        return await _blocked(case, stage, *obstacle)
     if step(case.status, stage.name).state not in SETTLED:
         _begin(case, stage)
     try:

@@ -80,6 +80,7 @@ class Api:
         self._configuration = configuration
         self._mounted = kubeconfig is None and IN_CLUSTER_TOKEN.exists()
         self._read_at = time.monotonic()
+        self.identity: Mapping[str, str] = {}  # headers that say whom to act as, for whoever may impersonate
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self.ssl or True, limit=0, keepalive_timeout=60),
             json_serialize=json.dumps,
@@ -110,7 +111,7 @@ class Api:
         if token and self._mounted and time.monotonic() - self._read_at > TOKEN_AGE:
             await self._reload()
             token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return {"Authorization": token} if token else {}
+        return {**self.identity, **({"Authorization": token} if token else {})}
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
         """Paths come quoted already; normalizing them again would let a hostile name climb out of its segment."""
@@ -226,16 +227,19 @@ class Api:
 
     async def create(self, kind: str, namespace: str | None, body: Json, *, dry_run: bool = False) -> Json:
         """Create an object. Raises `AlreadyExists`."""
-        params = _STRICT | ({"dryRun": "All"} if dry_run else {})
+        params = _STRICT | (_DRY if dry_run else {})
         return await self.request("POST", collection(kind, namespace), body=body, params=params)
 
-    async def patch(self, ref: Ref, body: Json, *, subresource: str = "", metadata_only: bool = False) -> Json:
+    async def patch(
+        self, ref: Ref, body: Json, *, subresource: str = "", metadata_only: bool = False, dry_run: bool = False
+    ) -> Json:
         """Send a JSON merge patch. With a uid in the ref a namesake is refused by `Conflict`."""
         if ref.uid:
             body = body | {"metadata": {**body.get("metadata", {}), "uid": ref.uid}}
         path = f"{ref.path}/{subresource}" if subresource else ref.path
         accept = METADATA_ONLY if metadata_only else "application/json"
-        return await self.request("PATCH", path, body=body, content_type=MERGE_PATCH, params=_STRICT, accept=accept)
+        params = _STRICT | (_DRY if dry_run else {})
+        return await self.request("PATCH", path, body=body, content_type=MERGE_PATCH, params=params, accept=accept)
 
     async def replace(self, ref: Ref, body: Json) -> Json:
         """Put a whole object; its resourceVersion guards against overwriting others. Raises `Conflict`."""
@@ -276,6 +280,7 @@ class Api:
 
 
 _STRICT: dict[str, str] = {"fieldValidation": "Strict"}
+_DRY: dict[str, str] = {"dryRun": "All"}
 
 
 def _selectors(labels: str | None, fields: str | None) -> dict[str, str]:

@@ -83,6 +83,11 @@ class Tier:
         """Say which of its rights are missing, and what a person does."""
         return f"rights of tier {self.name} are missing ({listed(missing)}): {self.remedy}"
 
+    def unguarded(self, policies: Sequence[str]) -> str:
+        """Say which of the admission policies that fence it are not in force, and what a person does."""
+        fence = f"the API server does not fence Firebreak's own account in tier {self.name}"
+        return f"{fence} (not in force: {listed(policies)}): {self.remedy}"
+
 
 def _each(group: str, resources: tuple[str, ...], verbs: tuple[str, ...]) -> Iterator[Right]:
     return (Right(group, resource, verbs) for resource in resources)

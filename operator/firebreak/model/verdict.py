@@ -21,6 +21,7 @@ RECOVERED = "Recovered"
 NODE = "NodeSuspect"
 CORDONED = "NodeCordoned"
 READY, RECONCILING, STALLED, ACTION = "Ready", "Reconciling", "Stalled", "ActionRequired"
+GUARD_MISSING = "GuardMissing"  # the reason when admission does not fence our own account: nothing strong is done
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def conclude(
     problem: str,
     now: str,
     generation: int,
+    unguarded: tuple[str, ...] = (),
 ) -> IncidentStatus:
     """Return the status with phase, message, table columns and the overall conditions derived from the rest."""
     status = _not_yet(status, now=now, generation=generation)
@@ -69,12 +71,14 @@ def conclude(
     reports = {} if closed else {name: step(status, name) for name in steps}
     waiting = {n: r for n, r in reports.items() if r.state is StepState.WAITING}
     stuck = [f"{n}: {r.message}" for n, r in reports.items() if r.state in {StepState.BLOCKED, StepState.FAILED}]
-    stuck += [problem] if problem and not closed else []
+    open_ = () if closed else unguarded
+    stuck += [] if closed else _beside(stuck, problem, open_)
     busy = [n for n, r in reports.items() if _moves(n, r, steps, status)]
     if not busy and not stuck:
         stuck = [f"{n}: waits for evidence to be sealed" for n, r in reports.items() if r.state is StepState.PENDING]
     needs = [] if closed else _needs(incident, spec, status, waiting, reports)
-    for verdict in (_reconciling(busy), _stalled(stuck), _action_required(needs), _ready(busy, stuck)):
+    stalled = _stalled(stuck, guarded=not open_)
+    for verdict in (_reconciling(busy), stalled, _action_required(needs), _ready(busy, stuck)):
         status = record(status, verdict, now=now, generation=generation)
     return status.model_copy(
         update={
@@ -87,15 +91,20 @@ def conclude(
     )
 
 
+def _beside(stuck: list[str], problem: str, unguarded: tuple[str, ...]) -> list[str]:
+    """What is wrong beside the steps: with the playbook, and with guards that no blocked step speaks of."""
+    return [*filter(None, [problem]), *(w for w in unguarded if not any(w in said for said in stuck))]
+
+
 def _reconciling(busy: list[str]) -> Verdict:
     if busy:
         return Verdict(RECONCILING, "True", "Running", f"at work: {', '.join(busy)}")
     return Verdict(RECONCILING, "False", "Settled", "nothing more to do without a person")
 
 
-def _stalled(stuck: list[str]) -> Verdict:
+def _stalled(stuck: list[str], *, guarded: bool) -> Verdict:
     if stuck:
-        return Verdict(STALLED, "True", "StepStuck", "; ".join(stuck))
+        return Verdict(STALLED, "True", "StepStuck" if guarded else GUARD_MISSING, "; ".join(stuck))
     return Verdict(STALLED, "False", "Moving", "no step is stuck")
 
 

@@ -12,6 +12,7 @@ from .access import Authorize, allow_everything, rbac
 from .containers import Containers
 from .errors import ApiError, too_large
 from .faults import Answer, Close, Crash, Fault, Faults, When, always
+from .fences import FENCES, refuse
 from .journal import Call, Journal
 from .resources import Obj, by_kind
 from .rules import Update, merge_patch
@@ -26,12 +27,14 @@ class FakeApi:
     """A running fake. Seeding and changing through it is "somebody else": not journalled, seen by watches.
 
     url: where a client connects to.
-    faults: see faults.py. containers: logs and exec, see containers.py.
+    faults: see faults.py. containers: logs and exec, see containers.py. fences: the names of the admission policies
+    in force, see fences.py.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.faults = Faults()
+        self.fences = FENCES
         self.containers = Containers()
         self._store = Store()
         self._journal = Journal()
@@ -175,6 +178,7 @@ class FakeApi:
             resource=target.qualified if target else request.path.rpartition("/")[2],
             namespace=(target and target.namespace) or "",
             name=target.name if target else "",
+            user=request.headers.get("Impersonate-User", ""),
         )
 
     async def _answer(self, call: Call, request: web.Request) -> web.StreamResponse | None:
@@ -186,6 +190,7 @@ class FakeApi:
         response: web.StreamResponse | None = None
         if not isinstance(how, Answer | Close | Crash) or how.after_effect:
             try:
+                refuse(call, self.fences)
                 response = await self._server.act(call, request, how)
             except ApiError as error:
                 response = respond(error.body, error.code)

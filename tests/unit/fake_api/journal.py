@@ -15,7 +15,8 @@ class Call:
 
     n counts from 1. `began` and `ended` are ticks of one counter. `ended` and `status` are None while the call
     is under way; `status` stays None when the caller got no answer. `verb` is as in audit events; `resource`
-    includes the subresource (`pods/log`); `body` is the parsed JSON and not to be changed.
+    includes the subresource (`pods/log`); `body` is the parsed JSON and not to be changed. `user` is who was
+    impersonated, if anybody was.
     """
 
     n: int
@@ -29,6 +30,7 @@ class Call:
     resource: str
     namespace: str
     name: str
+    user: str
     began: int
     status: int | None = None
     ended: int | None = None

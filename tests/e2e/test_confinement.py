@@ -1,0 +1,245 @@
+"""The operator's real token in the hands of a thief: what the tiers give is fenced by the API server, one by one.
+
+Every right that writes has attempts here, or the first test fails; each attempt names who refuses it. Then what
+Firebreak itself sends, built by its own steps: all of it passes.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.provider import ClusterError, ClusterInfo
+from conftest import Kubectl
+from firebreak.api.playbook import Detach
+from firebreak.engine.execute import materialize
+from firebreak.kube.probe_objects import CUT, Run
+from firebreak.kube.tarcommand import direct_command, tar_command
+from firebreak.kube.volatile import volatile_command
+from firebreak.model.change import Change, Verb
+from firebreak.model.facts import Account, Grant, Network, Rights, Secrets, SecretUse, Workload
+from firebreak.model.names import IncidentRef
+from firebreak.model.pod import Pod
+from firebreak.model.tiers import TIERS
+from firebreak.steps import quarantine, revoke, rotate
+from firebreak.steps import replace as replacing
+from incidents import Door, Object, Place, account, binding, container, place, pod, secret, workload
+from shop import incident
+from thefts import (
+    POLICY_DENIES,
+    elsewhere,
+    network_policy,
+    on_exec,
+    on_incidents,
+    on_pods,
+    on_policies,
+    on_probe,
+    on_records,
+)
+from thefts_eradicate import TOKEN_TYPE, crowd_of, on_bindings, on_nodes, on_secrets, on_workloads
+from thief import CORE, KEY, UID, Attempt, Thief, on, write_rights
+
+IDLE = "touch /ready; exec sleep 1000000"
+TIER_NODE = Path(__file__).parents[2] / "manifests" / "components" / "tier-node"
+PROBE = Run("0badbad0", "firebreak", "busybox:1.35").pod_body(CUT)
+OPTED_IN = {"firebreak.dev/rotate": json.dumps({"password": {"length": 12}})}
+KNOWN_GOOD = "busybox:known-good"
+DRY = {"dryRun": "All"}
+SENT = [
+    "create NetworkPolicy",
+    "delete Secret",
+    "patch Deployment",
+    "patch Deployment",
+    "patch NetworkPolicy",
+    "patch Pod",
+    "patch Pod",
+    "patch Pod",
+    "patch RoleBinding",
+    "patch Secret",
+]
+
+QUESTIONS = {("create", "selfsubjectaccessreviews"), ("create", "subjectaccessreviews")}
+"""Rights to create what is not kept: the API server answers a question."""
+
+
+def attempts(ns: str, version: str, node: str) -> list[Attempt]:
+    """All that a thief tries, in a namespace that is furnished for it. `version`: of somebody's Lease."""
+    return [
+        *on_pods(ns),
+        *on_policies(ns),
+        *on_incidents(ns),
+        *on_records(ns, version),
+        *on_probe(PROBE),
+        *on_exec(ns),
+        *on_bindings(ns),
+        *on_secrets(ns),
+        *on_workloads(ns),
+        *on_nodes(node),
+        *elsewhere(ns),
+    ]
+
+
+def test_every_right_that_writes_has_an_attempt_to_abuse_it() -> None:
+    granted = set().union(*(write_rights(tier) for tier in TIERS))
+    abused = {attempt.right for attempt in attempts("ns", "1", "node") if attempt.right}
+    assert abused | QUESTIONS == granted
+
+
+@pytest.fixture(scope="module")
+def ward(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Place]:
+    """A namespace with everything that a thief could want, and an incident that is being worked on."""
+    with place(cluster, kubectl, "ward") as found:
+        furnish(found)
+        kubectl("apply", "-k", str(TIER_NODE))  # the one that the overlay leaves out
+        yield found
+        kubectl("delete", "-k", str(TIER_NODE), "--wait=false")
+
+
+def furnish(ward: Place) -> None:
+    """Put it all there. No pod needs to run: admission is asked before anything else."""
+    held = pod("till", container(IDLE))
+    held["metadata"]["labels"] |= {KEY: "true", "quarantine": "true"}
+    ward.apply(
+        account("clerk"),
+        pod("desk", container(IDLE)),
+        held,
+        secret("opted", OPTED_IN, password="old", host="db"),
+        secret("plain", password="old"),
+        secret("lasting", {"kubernetes.io/service-account.name": "clerk"}, TOKEN_TYPE),
+        network_policy("shut", {"podSelector": {}}),
+        network_policy(f"firebreak-{UID}", POLICY_DENIES),
+        clerks(ward.namespace),
+        *(workload(kind, "web", container(IDLE), replicas=0) for kind in ("Deployment", "StatefulSet")),
+        daemons(),
+        incident("open", {"pod": "nobody"}, mode="Preserve"),
+    )
+
+
+def clerks(namespace: str) -> Object:
+    """A binding of all kinds of subjects."""
+    found = binding("RoleBinding", "crowd", "view", *crowd_of(namespace))
+    return {**found, "roleRef": {**found["roleRef"], "kind": "ClusterRole"}}
+
+
+def daemons() -> Object:
+    """A DaemonSet for nodes that are not there."""
+    found = workload("DaemonSet", "web", container(IDLE), nodeSelector={"firebreak.test/node": "none"})
+    del found["spec"]["replicas"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def own_things(firebreak: str, ward: Place) -> Iterator[str]:
+    """A pod in kube-system and one beside Firebreak, and somebody's Lease; returns the Lease's version."""
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+    tame = {**PROBE, "spec": {**PROBE["spec"], "nodeSelector": {"firebreak.test/node": "none"}}}
+    made = [{**tame, "metadata": {"name": "desk", "namespace": each}} for each in ("kube-system", firebreak)]
+    made.append({**lease, "metadata": {"name": "theirs", "namespace": firebreak}})
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
+    ward.kubectl("apply", "--filename", "-", stdin=text)
+    yield json.loads(ward.kubectl("get", "lease", "theirs", "-n", firebreak, "-o", "json"))["metadata"][
+        "resourceVersion"
+    ]
+    ward.kubectl("delete", "--wait=false", "--filename", "-", stdin=text)
+
+
+@pytest.fixture(scope="module")
+def thief(firebreak: str, ward: Place) -> Thief:
+    """Somebody with the operator's own token, for ten minutes."""
+    token = ward.kubectl("create", "token", "firebreak", "--namespace", firebreak, "--duration", "10m").strip()
+    door = Door.of(ward.cluster)
+    return Thief(door.server, door.trust, token)
+
+
+def test_a_thief_with_the_operators_token_is_refused_each_abuse_of_its_rights(
+    ward: Place, own_things: str, thief: Thief, kubectl: Kubectl
+) -> None:
+    (node, *_) = kubectl("get", "nodes", "--output", "name").split()
+    node = node.removeprefix("node/")
+    told = [(each, thief.tries(each)) for each in attempts(ward.namespace, own_things, node)]
+    wrong = [
+        f"{each.name}: {answer.code} {answer.message}"
+        for each, answer in told
+        if answer.code not in {403, 422} or each.refused not in answer.message
+    ]
+    assert wrong == []
+
+
+def test_a_thief_cannot_take_on_another_identity(ward: Place, kubectl: Kubectl, firebreak: str) -> None:
+    token = kubectl("create", "token", "firebreak", "--namespace", firebreak, "--duration", "10m").strip()
+    with pytest.raises(ClusterError, match="cannot impersonate"):
+        kubectl("--token", token, "--as", "system:admin", "get", "pods", "--namespace", ward.namespace)
+
+
+# What Firebreak itself sends
+
+
+def asked(change: Change) -> Attempt:
+    """The request of a Change, as a dry run."""
+    method = {Verb.CREATE: "POST", Verb.PATCH: "PATCH", Verb.DELETE: "DELETE"}[change.verb]
+    path = change.target.path.rpartition("/")[0] if change.verb is Verb.CREATE else change.target.path
+    return Attempt(change.id, "", method, path, materialize(change.body), DRY)
+
+
+def quarantining(ward: Place) -> list[Change]:
+    """The first cut, a policy mended, a pod detached; the incident's uid is that of the pod under quarantine."""
+    ref = IncidentRef(ward.namespace, "open", UID)
+    desk, till = (Pod(ward.get("pod", name)) for name in ("desk", "till"))
+    widened = {**ward.get("networkpolicy", f"firebreak-{UID}"), "spec": {"podSelector": {}, "ingress": [{}]}}
+    other = replace(ref, uid=UID.replace("0bad", "1bad"))
+    mended = quarantine.plan(Network(ref, (till,), (widened,)), detach=Detach.ALWAYS)
+    return [quarantine.label(ref, desk.ref), quarantine.deny_all(other), *mended]
+
+
+def eradicating(ward: Place) -> list[Change]:
+    """A subject taken out, a Secret rotated, its user restarted, a token deleted, a known-good image put in."""
+    ref, clerk = IncidentRef(ward.namespace, "open", UID), Account(ward.namespace, "clerk")
+    crowd = {"kind": "RoleBinding", **ward.get("rolebinding", "crowd")}
+    rights = Rights(ref, clerk, (Grant(crowd, ()),))
+    web = {"kind": "Deployment", **ward.get("deployment", "web")}
+    uses = tuple(
+        SecretUse(ward.namespace, name, ("in reach",), ward.get("secret", name)["metadata"], name == "lasting")
+        for name in ("opted", "lasting")
+    )
+    using = {**web, "spec": {**web["spec"], "template": reading(web["spec"]["template"], "opted")}}
+    secrets = Secrets(ref, uses, (using,), (), (), (), frozenset())
+    cure = Workload(ref, web, (), ())
+    return [*revoke.plan(rights), *rotate.plan(secrets), *replacing.plan(cure, {"app": KNOWN_GOOD})]
+
+
+def reading(template: Object, name: str) -> Object:
+    """A pod template that takes its environment from a Secret."""
+    (only,) = template["spec"]["containers"]
+    used = {**only, "envFrom": [{"secretRef": {"name": name}}]}
+    return {**template, "spec": {**template["spec"], "containers": [used]}}
+
+
+def test_what_firebreak_sends_passes(ward: Place, own_things: str, thief: Thief, kubectl: Kubectl) -> None:
+    kubectl("annotate", "namespace", ward.namespace, f"firebreak.dev/known-good={KNOWN_GOOD} other:1")
+    run = Run("0badbad0", "firebreak", "busybox:1.35")
+    probes: list[tuple[str, Object]] = [
+        (on(CORE, "pods", "firebreak"), run.pod_body("cut")),
+        (on(CORE, "pods", "firebreak"), run.pod_body("free", "10.0.0.1")),
+        ("/apis/networking.k8s.io/v1/namespaces/firebreak/networkpolicies", run.policy_body()),
+    ]
+    sent = [asked(change) for change in (*quarantining(ward), *eradicating(ward))]
+    sent += [Attempt(f"POST {path}", "", "POST", path, body, DRY) for path, body in probes]
+    answers = [(each.name.split(" ")[:2], thief.tries(each)) for each in sent]
+    assert [(words, a.message) for words, a in answers if a.code not in {200, 201}] == []
+    assert sorted(" ".join(words) for words, _ in answers[: -len(probes)]) == SENT
+
+
+@pytest.mark.parametrize(
+    "command",
+    [volatile_command("@0"), tar_command(["/etc"], ["/run/secrets"]), direct_command(["/etc"])],
+    ids=["volatile", "files", "files without a shell"],
+)
+def test_the_commands_of_a_capture_pass(command: tuple[str, ...], ward: Place, thief: Thief) -> None:
+    """Without the upgrade to a stream nothing runs: the answer comes from behind admission."""
+    query: dict[str, Any] = {"command": list(command), "container": "app", "stdout": "true"}
+    answer = thief.tries(Attempt("capture", "", "GET", on(CORE, "pods", ward.namespace, "desk/exec"), query=query))
+    assert "firebreak" not in answer.message.replace(ward.namespace, ""), answer
+    assert answer.code != 403, answer
