@@ -58,7 +58,7 @@ async def test_a_cluster_that_is_as_it_must_be_leaves_doubt_about_a_store_for_tr
 ) -> None:
     install(fake)
     ran = await cli("preflight", "--no-probe", "-o", "json")
-    assert (ran.code, ran.err) == (5, "nothing failed; unknown or warned of: store\n")
+    assert (ran.code, ran.err) == (5, "nothing failed; unknown or warned of: guards, store\n")
     assert found(ran) == {
         "api server": ("ok", f"{fake.url} runs Kubernetes v1.35.4"),
         "clock": ("ok", "within 2 s of the API server's"),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firebreak.api.base import Json
 from firebreak.api.playbook import STEP_NAMES
@@ -56,8 +56,9 @@ def judge(tier: Tier, asked: list[Question], granted: set[Question], base: set[Q
 
 
 def _questions(tier: Tier, namespace: str) -> list[Question]:
-    everywhere = [Question(right, verb, None) for right in tier.everywhere for verb in right.verbs]
-    return everywhere + [Question(right, verb, namespace) for right in tier.own for verb in right.verbs]
+    """One for each verb: tiers ask for the same verb of a resource beside different ones."""
+    asked = [(right, None) for right in tier.everywhere] + [(right, namespace) for right in tier.own]
+    return [Question(replace(right, verbs=(verb,)), verb, own) for right, own in asked for verb in right.verbs]
 
 
 async def _allowed(api: Api, gate: asyncio.Semaphore, who: Account | None, question: Question) -> bool:

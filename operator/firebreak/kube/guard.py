@@ -1,8 +1,8 @@
 """Asking the API server whether Firebreak's own account is fenced: by requests that nothing but our policies refuses.
 
 Each trial is within the account's rights, breaks the rule of one policy, and is a dry run on an object of Firebreak's
-own, or a node (the exec: into a pod that does not exist). What the answer proves is that the policy is there, bound, and denies.
-The policy `firebreak-contain-incidents` is not tried: that takes an incident.
+own, or on a node (the exec: into a pod that does not exist). What the answer proves is that the policy is there, bound,
+and denies. The policy `firebreak-contain-incidents` is not tried: that takes an incident.
 """
 
 import asyncio
