@@ -48,9 +48,12 @@ PROBE = Run("0badbad0", "firebreak", "busybox:1.35").pod_body(CUT)
 OPTED_IN = {"firebreak.dev/rotate": json.dumps({"password": {"length": 12}})}
 KNOWN_GOOD = "busybox:known-good"
 DRY = {"dryRun": "All"}
+ROLLING = ("Deployment", "StatefulSet", "DaemonSet")
 SENT = [
     "create NetworkPolicy",
     "delete Secret",
+    "patch DaemonSet",
+    "patch DaemonSet",
     "patch Deployment",
     "patch Deployment",
     "patch NetworkPolicy",
@@ -59,6 +62,8 @@ SENT = [
     "patch Pod",
     "patch RoleBinding",
     "patch Secret",
+    "patch StatefulSet",
+    "patch StatefulSet",
 ]
 
 QUESTIONS = {("create", "selfsubjectaccessreviews"), ("create", "subjectaccessreviews")}
@@ -199,15 +204,24 @@ def eradicating(ward: Place) -> list[Change]:
     ref, clerk = IncidentRef(ward.namespace, "open", UID), Account(ward.namespace, "clerk")
     crowd = {"kind": "RoleBinding", **ward.get("rolebinding", "crowd")}
     rights = Rights(ref, clerk, (Grant(crowd, ()),))
-    web = {"kind": "Deployment", **ward.get("deployment", "web")}
+    web, *others = ({"kind": kind, **ward.get(kind.lower(), "web")} for kind in ROLLING)
     uses = tuple(
-        SecretUse(ward.namespace, name, ("in reach",), ward.get("secret", name)["metadata"], name == "lasting")
+        SecretUse(
+            ward.namespace,
+            name,
+            ("in reach",),
+            ward.get("secret", name, "--show-managed-fields")["metadata"],
+            name == "lasting",
+        )
         for name in ("opted", "lasting")
     )
-    using = {**web, "spec": {**web["spec"], "template": reading(web["spec"]["template"], "opted")}}
-    secrets = Secrets(ref, uses, (using,), (), (), (), frozenset())
-    cure = Workload(ref, web, (), ())
-    return [*revoke.plan(rights), *rotate.plan(secrets), *replacing.plan(cure, {"app": KNOWN_GOOD})]
+    using = tuple(
+        {**each, "spec": {**each["spec"], "template": reading(each["spec"]["template"], "opted")}}
+        for each in (web, *others)
+    )
+    secrets = Secrets(ref, uses, using, (), (), (), frozenset())
+    cures = [change for each in (web, *others) for change in replacing.plan(Workload(ref, each), {"app": KNOWN_GOOD})]
+    return [*revoke.plan(rights), *rotate.plan(secrets), *cures]
 
 
 def reading(template: Object, name: str) -> Object:

@@ -120,6 +120,7 @@ def build(places: dict[str, Place], known_good: str) -> None:
         binding("ClusterRoleBinding", standard.namespace, standard.namespace, subject("web", standard)),
         workload("Deployment", "web", container(IDLE, env=PASSWORD), serviceAccountName="web"),
     )
+    cure.kubectl("annotate", "namespace", cure.namespace, f"firebreak.dev/known-good={known_good}")
     cure.apply(
         known_good_playbook(cure.namespace, known_good),
         secret("database", RECIPE, password=OLD),
