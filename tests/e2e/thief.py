@@ -38,11 +38,11 @@ class Thief:
     token: str = field(repr=False)
 
     def tries(self, attempt: "Attempt") -> Answer:
-        """Send the request and return the answer."""
+        """Send the request, a write as a dry run, and return the answer: what is not refused is not done either."""
         kind = JSON_PATCH if isinstance(attempt.body, list) else MERGE_PATCH
-        query = urllib.parse.urlencode(attempt.query, doseq=True)
+        query = urllib.parse.urlencode(attempt.query or {"dryRun": "All"}, doseq=True)
         request = urllib.request.Request(  # noqa: S310 - the test cluster's own address
-            f"{self.server}{attempt.path}{'?' + query if query else ''}",
+            f"{self.server}{attempt.path}?{query}",
             method=attempt.method,
             data=json.dumps(attempt.body).encode() if attempt.body is not None else None,
             headers={

@@ -9,6 +9,7 @@ from firebreak.engine import stage
 from firebreak.engine.case import Case, Tools, pin
 from firebreak.engine.journal import Journal
 from firebreak.engine.notices import Notices
+from firebreak.kube.guard import Guards
 from firebreak.kube.tiers import Tiers
 from firebreak.model.change import Change
 from firebreak.model.incident import read
@@ -48,7 +49,16 @@ async def test_a_stage_stops_asking_when_pods_join_that_it_has_to_run_for_again(
     async with connect(fake) as api:
         clock, settings = Clock(), Settings(pod="one")
         notices = Notices(api, clock, "one")
-        tools = Tools(api=api, settings=settings, clock=clock, notices=notices, tiers=Tiers(api), enforcement=PROVEN)
+        guards = Guards(api, "firebreak", "one")
+        tools = Tools(
+            api=api,
+            settings=settings,
+            clock=clock,
+            notices=notices,
+            tiers=Tiers(api),
+            guards=guards,
+            enforcement=PROVEN,
+        )
         from_api = read({"kind": "Incident", **fake.get("Incident", "shop", "shell")})
         case = Case(tools, Journal(api, from_api, STANDARD, clock, notices))
         async with asyncio.timeout(PATIENCE):

@@ -227,8 +227,7 @@ class Api:
 
     async def create(self, kind: str, namespace: str | None, body: Json, *, dry_run: bool = False) -> Json:
         """Create an object. Raises `AlreadyExists`."""
-        params = _STRICT | (_DRY if dry_run else {})
-        return await self.request("POST", collection(kind, namespace), body=body, params=params)
+        return await self.request("POST", collection(kind, namespace), body=body, params=_WRITE[dry_run])
 
     async def patch(
         self, ref: Ref, body: Json, *, subresource: str = "", metadata_only: bool = False, dry_run: bool = False
@@ -238,7 +237,7 @@ class Api:
             body = body | {"metadata": {**body.get("metadata", {}), "uid": ref.uid}}
         path = f"{ref.path}/{subresource}" if subresource else ref.path
         accept = METADATA_ONLY if metadata_only else "application/json"
-        params = _STRICT | (_DRY if dry_run else {})
+        params = _WRITE[dry_run]
         return await self.request("PATCH", path, body=body, content_type=MERGE_PATCH, params=params, accept=accept)
 
     async def replace(self, ref: Ref, body: Json) -> Json:
@@ -280,7 +279,7 @@ class Api:
 
 
 _STRICT: dict[str, str] = {"fieldValidation": "Strict"}
-_DRY: dict[str, str] = {"dryRun": "All"}
+_WRITE = {False: _STRICT, True: _STRICT | {"dryRun": "All"}}  # by whether it is a dry run
 
 
 def _selectors(labels: str | None, fields: str | None) -> dict[str, str]:
