@@ -242,7 +242,7 @@ class Api:
 
     async def replace(self, ref: Ref, body: Json) -> Json:
         """Put a whole object; its resourceVersion guards against overwriting others. Raises `Conflict`."""
-        return await self.request("PUT", ref.path, body=body, params=_STRICT)
+        return await self.request("PUT", ref.path, body=body, params=_WRITE[False])
 
     async def delete(self, ref: Ref) -> None:
         """Delete an object; with a uid in the ref only that very one."""
@@ -278,8 +278,7 @@ class Api:
             raise Unavailable(what, f"the watch broke ({type(error).__name__})") from error
 
 
-_STRICT: dict[str, str] = {"fieldValidation": "Strict"}
-_WRITE = {False: _STRICT, True: _STRICT | {"dryRun": "All"}}  # by whether it is a dry run
+_WRITE = {dry: {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry else {}) for dry in (False, True)}
 
 
 def _selectors(labels: str | None, fields: str | None) -> dict[str, str]:
