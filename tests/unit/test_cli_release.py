@@ -223,6 +223,19 @@ async def test_what_a_person_does_not_hold_is_explained(fake: FakeApi, cli: Cli)
     assert change["message"] == (f"you may not give back what you do not hold yourself; ask somebody who does. {words}")
 
 
+async def test_the_network_is_on_record_as_released_although_the_rights_are_refused(fake: FakeApi, cli: Cli) -> None:
+    """Else admission would keep locked what is free."""
+    fake.put(cut_pod())
+    fake.put(policy())
+    fake.put(BINDING)
+    identity = condition("IdentityContained", "True", "Revoked")
+    fake.put(incident(status=closed_status(revoke=REVOKED) | {"held": ["web"], "conditions": [identity]}, **CLOSED))
+    fake.faults.add(Fault(when=lambda c: c.resource == "rolebindings" and c.is_write, how=Answer(403, message="no")))
+    assert (await cli("release", "shell", "--rights", "--yes")).code == 1
+    status = fake.get("Incident", "shop", "shell")["status"]
+    assert (status["held"], [c["reason"] for c in status["conditions"]]) == ([], ["Revoked"])
+
+
 async def test_a_binding_that_somebody_edits_meanwhile_is_read_again(fake: FakeApi, cli: Cli) -> None:
     fake.put(BINDING)
     fake.put(incident(status=closed_status(revoke=REVOKED), **CLOSED))

@@ -47,12 +47,14 @@ async def release_incident(session: Session, name: str, wish: Wish) -> None:
                 session.terminal.confirm(f"Release {ref}?")
         if incident:
             await _closed(cluster, incident, wish)
-        results = await _carried_out(cluster, ref, incident, wish)
+        lifted = await lift(cluster.api, ref, keep_detached=wish.keep_detached) if wish.network else []
         cut = await _still_cut(cluster, ref) if wish.network else ()
-        if incident and not cut and all(result.state is ChangeState.DONE for result in results):
-            unsaid = await record_release(cluster.api, incident, network=wish.network, rights=wish.rights)
-            if unsaid:
+        given = await give_back(cluster.api, await cluster.incident(name)) if wish.rights and incident else []
+        if incident:
+            network, rights = wish.network and not cut and _done(lifted), wish.rights and _done(given)
+            if unsaid := await record_release(cluster.api, incident, network=network, rights=rights):
                 session.terminal.tell(words(unsaid))
+    results = [*lifted, *given]
     value = {"incident": {"namespace": ref.namespace, "name": ref.name, "uid": ref.uid}, "changes": as_json(results)}
     session.terminal.emit(
         value, lambda: outcomes(results) if results else words(f"nothing of {ref} is left to release")
@@ -140,11 +142,8 @@ def _over(incident: Incident) -> bool:
     return incident.over
 
 
-async def _carried_out(cluster: Cluster, ref: IncidentRef, incident: Incident | None, wish: Wish) -> list[Result]:
-    results = await lift(cluster.api, ref, keep_detached=wish.keep_detached) if wish.network else []
-    if wish.rights and incident:
-        results.extend(await give_back(cluster.api, await cluster.incident(incident.id.name)))
-    return results
+def _done(results: list[Result]) -> bool:
+    return all(result.state is ChangeState.DONE for result in results)
 
 
 async def _still_cut(cluster: Cluster, ref: IncidentRef) -> tuple[str, ...]:
