@@ -40,6 +40,13 @@ HttpUrl = Annotated[SecretStr, AfterValidator(_http)]
 StoreOptions = Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_options)]
 
 
+def _names(value: Any) -> Any:
+    return tuple(filter(None, (name.strip() for name in value.split(",")))) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+
+
 class Settings(BaseSettings):
     """Settings of a running Firebreak."""
 
@@ -62,6 +69,24 @@ class Settings(BaseSettings):
     follower_seconds: float = Field(default=0.25, ge=0, description="Seconds a follower leaves the leader to contain.")
     lease_seconds: int = Field(default=15, ge=3, le=300, description="Seconds after which a silent leader is replaced.")
     probe: bool = Field(default=True, description="Whether to prove enforcement at start when no fresh proof is there.")
+    protected_namespaces: Names = Field(
+        default=(), description="Namespaces whose pods are never cut by themselves, beside kube-system; with commas."
+    )
+    breaker_window_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="Seconds over which the breaker counts automatic incidents: spec.source is set.",
+    )
+    breaker_namespace: int = Field(
+        default=10, ge=0, description="Automatic incidents of one namespace that may cut within the window."
+    )
+    breaker_total: int = Field(
+        default=30, ge=0, description="Automatic incidents in all that may cut within the window."
+    )
+    breaker_reserve: int = Field(default=5, ge=0, description="Beyond these two, kept for severity Critical.")
+    breaker_share: float = Field(
+        default=0.5, gt=0, le=1, description="Share of a workload's pods, of 3 or more, that these may cut."
+    )
     proof_hours: float = Field(default=24.0, gt=0, description="Hours after which enforcement has to be proven anew.")
     log_format: str = Field(default="json", pattern="^(json|console)$", description="json, or console for people.")
     cloud_hook_url: HttpUrl | None = Field(

@@ -119,6 +119,7 @@ def test_three_lines_are_an_incident_with_safe_defaults() -> None:
         "severity": "High",
         "reason": "",
         "source": "",
+        "overrides": [],
         "state": "Active",
         "ticket": "",
     }

@@ -44,7 +44,6 @@ async def test_contain_writes_the_incident_and_prints_the_sentence(fake: FakeApi
         "mode": "Respond",
         "reason": "shell spawned",
         "severity": "High",
-        "source": "firebreak contain",
         "openedBy": "ann",
     }
 
@@ -129,7 +128,6 @@ def test_a_dry_run_prints_the_manifest_and_needs_no_cluster(written: str, target
             "mode": "Respond",
             "reason": "r",
             "severity": "Low",
-            "source": "firebreak contain",
         },
     }
 

@@ -26,6 +26,7 @@ class NeverSettles:
 
     name = "revoke"
     condition = IDENTITY
+    lasting = False
     asked: int = 0
 
     async def plan(self, case: Case) -> tuple[Change, ...]:

@@ -46,7 +46,14 @@ def holders(verb: str) -> set[str]:
 
 
 def test_only_what_is_followed_is_watched_and_only_the_lease_is_replaced_whole() -> None:
-    assert holders("watch") == {"approvals", "incidents", "pods"}
+    assert holders("watch") == {
+        "approvals",
+        "incidents",
+        "pods",
+        "networkpolicies",
+        "rolebindings",
+        "clusterrolebindings",
+    }
     assert holders("update") == {"leases"}
 
 

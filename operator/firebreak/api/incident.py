@@ -117,6 +117,14 @@ class State(StrEnum):
     CLOSED = "Closed"
 
 
+class Rail(StrEnum):
+    """What may hold a cut back: the word stands as the reason of `Contained`, and in `overrides`."""
+
+    PROTECTED = "Protected"
+    BREAKER = "BreakerOpen"
+    APPROVAL = "AwaitingApproval"
+
+
 SPEC_RULES = (
     ("has(self.target) || self.mode == 'Plan'", "spec.target is required unless spec.mode is Plan"),
     (
@@ -143,6 +151,10 @@ SPEC_RULES = (
         "has(self.openedBy) == has(oldSelf.openedBy) && (!has(self.openedBy) || self.openedBy == oldSelf.openedBy)",
         "spec.openedBy is set at creation or never",
     ),
+    (
+        "(has(self.source) ? self.source : '') == (has(oldSelf.source) ? oldSelf.source : '')",
+        "spec.source is set once; open another incident, without it, if a person takes over",
+    ),
     ("oldSelf.state != 'Closed' || self.state == 'Closed'", "a closed incident stays closed; open a new one"),
 )
 
@@ -166,11 +178,21 @@ class IncidentSpec(Written):
         default="High", description="For people and reports."
     )
     reason: str = Field(default="", max_length=1024, description="Why, in words. Shown to people as text only.")
-    source: str = Field(default="", max_length=256, description="Who or what raised it, e.g. `falco`.")
+    source: str = Field(
+        default="",
+        max_length=256,
+        description="What raised it by itself, e.g. `falco`. Set once; empty: a person, whom no breaker holds back.",
+    )
     opened_by: str | None = Field(
         default=None,
         max_length=bounds.USER,
         description="Who opened it, by user name; must be the caller. Playbooks may refuse this person's approval.",
+    )
+    overrides: list[Rail] = Field(
+        default=[],
+        max_length=len(Rail),
+        description="Guard rails that do not hold this incident's cut back. Takes the verb `override` on incidents.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     state: State = Field(
         default=State.ACTIVE, description="`Closed` ends the work; the quarantine stays until released."

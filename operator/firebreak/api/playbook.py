@@ -28,6 +28,13 @@ class Detach(StrEnum):
     NEVER = "Never"
 
 
+class Drift(StrEnum):
+    """What happens when somebody undoes what was done."""
+
+    REAPPLY = "Reapply"
+    REPORT = "Report"
+
+
 class StepOptions(Written):
     """What every step has."""
 
@@ -143,6 +150,11 @@ class PlaybookSpec(Written):
         description="`WhenRisky`: what is irreversible, beyond the namespace or touches others waits for a person.",
     )
     approvers: Approvers = Field(default_factory=Approvers, description="Whose approvals count, and how many it takes.")
+    drift: Drift = Field(
+        default=Drift.REAPPLY,
+        description="What happens when somebody undoes a cut or a revocation, or a pod joins later: `Reapply` does it "
+        "again, `Report` names it and leaves it to a person.",
+    )
     steps: list[Step] = Field(min_length=1, max_length=16, description="The steps.")
 
     @model_validator(mode="after")

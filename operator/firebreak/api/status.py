@@ -7,6 +7,7 @@ from pydantic import Field
 
 from firebreak.api import bounds
 from firebreak.api.base import Condition, Json, Reported
+from firebreak.api.incident import Rail
 from firebreak.api.playbook import PlaybookSpec
 
 
@@ -190,6 +191,9 @@ class IncidentStatus(Reported):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     playbook: PlaybookSnapshot | None = Field(default=None, description="The playbook as it was at the start.")
+    held_back: Rail | None = Field(
+        default=None, description="Which guard rail holds the cut back, of some pods at least: evidence is all then."
+    )
     held: list[str] = Field(
         default=[],
         max_length=bounds.PODS,

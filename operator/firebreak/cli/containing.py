@@ -41,7 +41,6 @@ class Opening:
             reason=self.reason,
             severity=self.severity,
             playbook=self.playbook,
-            source="firebreak contain",
             openedBy=opened_by if opened_by and len(opened_by) <= bounds.USER else None,
         )
 

@@ -13,6 +13,8 @@ from firebreak.engine.hook import CloudHook
 from firebreak.engine.journal import Journal
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
+from firebreak.engine.rails import Rails
+from firebreak.engine.undone import Fights
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
 from firebreak.kube.guard import Guards
@@ -50,6 +52,10 @@ class Tools:
     """Slots for copies of files, which may take long; what is quick waits for none."""
     hook: CloudHook | None = None
     enforcement: Enforcement = field(default_factory=Enforcement)
+    rails: Rails = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rails = Rails(self.settings, self.clock)
 
 
 @dataclass
@@ -60,6 +66,9 @@ class Case:
     journal: Journal
     conflicts: dict[str, int] = field(default_factory=dict)
     """How often in a row a step met objects that somebody else was changing."""
+    fights: Fights = field(default_factory=Fights)
+    stirred: set[str] = field(default_factory=set)
+    """The steps whose outcome somebody may have undone just now: what a look says may be older than that."""
     looked_after: set[str] = field(default_factory=set)
     """The steps that this process ran, or is to look at."""
     handed_over: bool = False

@@ -11,21 +11,23 @@ from firebreak.api.base import Json
 from firebreak.api.incident import Mode
 from firebreak.api.playbook import CAPTURE, QUARANTINE
 from firebreak.api.status import Phase, StepState
-from firebreak.engine import arrivals, capture, containment, planning, stage
-from firebreak.engine.arrivals import Watches
+from firebreak.engine import capture, containment, planning, stage
 from firebreak.engine.case import Case, Tools
 from firebreak.engine.cases import Cases
+from firebreak.engine.cutting import Cut, cut, grows, uncut
 from firebreak.engine.eradicate import STAGES
 from firebreak.engine.jobs import JobKey, Jobs
 from firebreak.engine.journal import SupersededError, report_invalid
 from firebreak.engine.stage import Stage
+from firebreak.engine.watches import Watches
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
 from firebreak.model.change import collection
-from firebreak.model.incident import BadSpecError, Incident, identify, read, reference
+from firebreak.model.incident import BadSpecError, identify, read, reference
 from firebreak.model.loose import mapping
 from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
 from firebreak.model.record import AT_REST, ENDED, stamp, step
+from firebreak.steps.drift import Followed
 
 log = structlog.get_logger()
 
@@ -47,7 +49,7 @@ class Controller:
         self._latest: dict[str, Json] = {}
         self._seen: dict[str, tuple[str, float]] = {}
         self.cases = Cases(tools)
-        self._watches = Watches(tools.api, self._joined)
+        self._watches = Watches(tools.api, self._hint)
         self._relisting = asyncio.Event()
         self.jobs = Jobs(self._run)
         tools.metrics.incidents.set_function(lambda: len(self._latest))
@@ -70,6 +72,8 @@ class Controller:
             return
         self._seen.setdefault(uid, (stamp(self.tools.clock()), time.monotonic()))
         before, self._latest[uid] = self._latest.get(uid), raw
+        self.tools.rails.saw(raw)
+        self._watches.keep(Followed.of(raw), leading=self.leading)
         if before is None or _generation(before) != _generation(raw):
             self.wake(uid)  # else only the status moved, and that was us
 
@@ -144,9 +148,8 @@ class Controller:
         except BadSpecError as error:
             log.warning("incident cannot be understood", incident=str(identify(raw)), error=str(error))
             return (OPEN,) if self.leading else ()
-        self._watches.keep(incident)
         if not self.leading:
-            return (FOLLOW,) if self._uncut(incident) or self._grows(incident) else ()
+            return (FOLLOW,) if uncut(incident) or grows(incident) else ()
         case = self.cases.get(uid)
         if case:
             case.journal.refresh(incident)
@@ -155,15 +158,6 @@ class Controller:
         if case is None:  # the cut waits for nothing, not even for the playbook
             return _FIRST[incident.spec.mode]
         return ready(incident.spec, case.status, case.playbook)
-
-    @staticmethod
-    def _grows(incident: Incident) -> bool:
-        """Whether pods may have joined that nobody cut yet."""
-        return incident.spec.mode is Mode.RESPOND and not incident.closed and arrivals.grows(incident.spec.target)
-
-    @staticmethod
-    def _uncut(incident: Incident) -> bool:
-        return incident.spec.mode is Mode.RESPOND and not incident.closed and not incident.status.timings.cut_at
 
     async def close(self) -> None:
         """End all jobs. What they did is in the status and the store; the next leader continues."""
@@ -175,6 +169,7 @@ class Controller:
         self.cases.forget(uid)
         self._seen.pop(uid, None)
         self._watches.end(uid)
+        self.tools.rails.forget(uid)
         if raw is not None:
             log.info("incident left the watch; its quarantine stays", incident=str(identify(raw)))
             self.jobs.drop(lambda key: key.uid == uid)
@@ -234,12 +229,13 @@ class Controller:
 
     async def _lead_job(self, key: JobKey, raw: Json) -> float | None:
         incident = read(raw)
-        if key.job == QUARANTINE and self.cases.get(key.uid) is None and self._uncut(incident):
+        if key.job == QUARANTINE and self.cases.get(key.uid) is None and uncut(incident):
             try:
-                cut = await containment.cut(self.tools, incident)
+                made = await cut(self.tools, incident)
             except (Forbidden, Invalid) as error:
                 return await containment.refused(await self._case(key.uid, raw), error)
-            containment.record_cut(await self._case(key.uid, raw), cut)
+            if isinstance(made, Cut):
+                containment.record_cut(await self._case(key.uid, raw), made)
         case = await self._case(key.uid, raw)
         if case.incident.over:
             self._forget(key.uid)
@@ -253,29 +249,33 @@ class Controller:
         """Leave the leader a moment, look, and contain if nobody has."""
         await asyncio.sleep(self.tools.settings.follower_seconds)
         fresh = read(await self.tools.api.get(reference(raw)))
-        uncut = self._uncut(fresh)
-        if self.leading or not (uncut or self._grows(fresh)):
+        first = uncut(fresh)
+        if self.leading or not (first or grows(fresh)):
             return None
         try:
-            await containment.cut(self.tools, fresh)
+            await cut(self.tools, fresh)
         except (Forbidden, Invalid) as error:
             log.warning("the cut was refused", error=str(error))
-        return 5.0 if uncut else None  # until the leader has it on record
+        return 5.0 if first else None  # until the leader has it on record
 
-    def _joined(self, uid: str) -> None:
-        raw = self._latest.get(uid)
-        if raw is not None:
-            mode = read(raw).spec.mode
-            self.jobs.wake(JobKey(uid, _FIRST[mode][0] if self.leading else FOLLOW))
+    def _hint(self, uid: str, name: str) -> None:
+        """Look at a step of an incident: something that concerns it has changed."""
+        raw, case = self._latest.get(uid), self.cases.get(uid)
+        if raw and name == QUARANTINE:
+            with contextlib.suppress(BadSpecError):
+                first = _FIRST[read(raw).spec.mode][0]
+                self.jobs.wake(JobKey(uid, first if self.leading else FOLLOW))
+        elif case:
+            case.stirred.add(name)
+            self.jobs.wake(JobKey(uid, name))
 
     async def _quarantine(self, case: Case) -> float | None:
         try:
-            await containment.contain(case, lambda: self._wake_others(JobKey(case.id.uid, QUARANTINE)))
+            return await containment.contain(case, lambda: self._wake_others(JobKey(case.id.uid, QUARANTINE)))
         except (*PERMANENT, Unavailable) as error:
             if case.status.timings.cut_at:
                 return await containment.unverified(case, error)
             return await containment.refused(case, error)
-        return None
 
     async def _close(self, case: Case) -> None:
         """The last word. The quarantine stays until somebody with the right to lifts it."""

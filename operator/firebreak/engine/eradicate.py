@@ -25,6 +25,7 @@ class CordonNodes:
 
     name = CORDON
     condition = CORDONED
+    lasting = False
 
     async def _facts(self, case: Case) -> Nodes:
         suspect = suspicion.suspects(case.status.pods.values())
@@ -49,6 +50,7 @@ class Revoke:
 
     name = REVOKE
     condition = IDENTITY
+    lasting = True
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
         """Shrink bindings, also those that somebody has put back."""
@@ -77,6 +79,7 @@ class RotateSecrets:
 
     name = ROTATE
     condition = ROTATED
+    lasting = False
 
     async def _facts(self, case: Case) -> Secrets:
         records = case.status.pods.values()
@@ -114,6 +117,7 @@ class ReplaceWorkload:
 
     name = REPLACE
     condition = RECOVERED
+    lasting = False
 
     async def _facts(self, case: Case) -> tuple[Workload, ...]:
         owners = {uid: (record.owner, record.owner_uid) for uid, record in case.status.pods.items()}

@@ -117,7 +117,7 @@ class Journal:
             incident.id,
             incident.spec,
             self.status,
-            steps_of(incident.spec, self.playbook),
+            steps_of(incident.spec, self.playbook, self.status),
             problem=self.problem,
             unguarded=tuple(filter(None, self.unguarded.values())),
             now=self.now(),

@@ -68,6 +68,12 @@ class Metrics:
         )
         self.conditions = Conditions()
         self.registry.register(self.conditions)
+        self.held_back = Counter(
+            "firebreak_held_back_total", "Cuts that a guard rail held back.", ["rail"], registry=self.registry
+        )
+        self.undone = Counter(
+            "firebreak_undone_total", "Cuts and revocations that somebody undid.", ["step"], registry=self.registry
+        )
         self.jobs = Gauge("firebreak_jobs", "Jobs running or waiting to run again.", registry=self.registry)
         self.incidents = Gauge("firebreak_incidents", "Incidents in hand, not closed.", registry=self.registry)
         self.leader = Gauge("firebreak_leader", "1 while this replica leads.", registry=self.registry)

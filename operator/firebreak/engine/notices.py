@@ -64,9 +64,7 @@ class Notices:
         """
         turned = changed(before, after)
         for condition in turned:
-            task = asyncio.create_task(self._post(incident, condition))
-            self._posting.add(task)
-            task.add_done_callback(self._posting.discard)
+            self._send(incident, self._turned(incident, condition))
         if self._webhook:
             self._notify(self._webhook, incident, after, turned, notified, opened=not before.get("conditions"))
 
@@ -96,6 +94,17 @@ class Notices:
 
         webhook.offer(_notice(incident, after, turned, self._cluster, opened=opened), taken)
 
+    def undone(self, incident: Incident, words: str) -> None:
+        """Post an Event that says what somebody undid, and that it is done again."""
+        now = self._clock().isoformat()
+        event = self._event(incident, "Undone", f"{words}; it is done again", key=f"undone{words}{now}")
+        self._send(incident, event | {"type": "Warning"})
+
+    def _send(self, incident: Incident, event: Json) -> None:
+        task = asyncio.create_task(self._post(incident, event))
+        self._posting.add(task)
+        task.add_done_callback(self._posting.discard)
+
     async def close(self) -> None:
         """Drop what is not posted yet."""
         for task in self._posting:
@@ -104,11 +113,18 @@ class Notices:
         if self._webhook:
             await self._webhook.close()
 
-    async def _post(self, incident: Incident, condition: Json) -> None:
+    def _turned(self, incident: Incident, condition: Json) -> Json:
         kind, status, reason = condition["type"], condition["status"], condition["reason"]
+        told = f"{kind}{'' if status == 'True' else 'Not' if status == 'False' else 'Unknown'}"
+        key = f"{kind}{status}{reason}{condition['lastTransitionTime']}"
+        event = self._event(incident, told, f"{reason}: {condition['message']}", key=key)
+        return event | {"type": "Warning" if (kind, status) in ALARMING else "Normal"}
+
+    def _event(self, incident: Incident, reason: str, message: str, *, key: str) -> Json:
+        """An Event about an incident. The same key is the same Event."""
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-        digest = hashlib.sha256(f"{kind}{status}{reason}{condition['lastTransitionTime']}".encode()).hexdigest()[:16]
-        event: Json = {
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        return {
             "metadata": {"name": f"{incident.id.name[:200]}.{digest}", "namespace": incident.id.namespace},
             "involvedObject": {
                 "apiVersion": API_VERSION,
@@ -117,9 +133,8 @@ class Notices:
                 "namespace": incident.id.namespace,
                 "uid": incident.id.uid,
             },
-            "reason": f"{kind}{'' if status == 'True' else 'Not' if status == 'False' else 'Unknown'}",
-            "message": f"{reason}: {condition['message']}"[:LONGEST],
-            "type": "Warning" if (kind, status) in ALARMING else "Normal",
+            "reason": reason,
+            "message": message[:LONGEST],
             "source": {"component": "firebreak"},
             "reportingComponent": "firebreak.dev/operator",
             "reportingInstance": self._reporter,
@@ -128,6 +143,8 @@ class Notices:
             "lastTimestamp": now,
             "count": 1,
         }
+
+    async def _post(self, incident: Incident, event: Json) -> None:
         try:
             await self._api.create("Event", incident.id.namespace, event)
         except AlreadyExists:

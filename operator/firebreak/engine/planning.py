@@ -3,9 +3,9 @@
 from typing import Any
 
 from firebreak.api.incident import Mode
-from firebreak.api.playbook import CAPTURE, QUARANTINE, Capture, Detach, Quarantine
+from firebreak.api.playbook import CAPTURE, QUARANTINE, Approval, Capture, Detach, Quarantine
 from firebreak.api.status import ChangeState, StepState
-from firebreak.engine import containment
+from firebreak.engine import containment, cutting
 from firebreak.engine.case import Case, pin
 from firebreak.engine.eradicate import STAGES
 from firebreak.engine.journal import Journal
@@ -15,6 +15,7 @@ from firebreak.kube.errors import PERMANENT
 from firebreak.model.change import Change
 from firebreak.model.digest import plan_digest
 from firebreak.model.pod import Pod
+from firebreak.model.rails import Held
 from firebreak.model.record import report, with_changes, with_step
 from firebreak.model.tiers import needed
 from firebreak.steps import capture, quarantine
@@ -46,6 +47,9 @@ async def run(case: Case) -> None:
         _note(case, name, changes)
     for name in {stage.name for stage in STAGES} - plans.keys():
         _note_nothing(case, name, refused.get(name))
+    if held := await _held_back(case):
+        words = f"a guard rail would hold it back ({held.rail}): {held.why}"
+        case.journal.note(lambda s: with_step(s, QUARANTINE, message=words))
     await case.journal.write(case.claim(containment.not_requested(case)))
 
 
@@ -57,6 +61,16 @@ def _note_nothing(case: Case, name: str, error: str | None) -> None:
         state = StepState.BLOCKED
     nothing: dict[str, Any] = {"changes": {}, "counts": {}, "digest": None, "shown": whole_plan(case, name, ())}
     case.journal.note(lambda s: with_step(s, name, state=state, message=words, **nothing))
+
+
+async def _held_back(case: Case) -> Held | None:
+    """What would hold back the cut of this target. The breaker is not asked: it goes by what happens until then."""
+    target, tools = case.incident.spec.target, case.tools
+    held = tools.rails.before(case.incident) if target else None
+    if held or target is None or target.pod:
+        return held
+    approved = case.playbook.approval_of(QUARANTINE) is Approval.NEVER
+    return await cutting.too_much(tools, case.incident, await cutting.meant(tools, case.incident), approved=approved)
 
 
 def _trial(case: Case, pods: tuple[Pod, ...], *, detach: Detach) -> Case:

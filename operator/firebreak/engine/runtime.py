@@ -87,6 +87,8 @@ class Runtime:
         self._server = await health.serve(self.tools.settings.port, self.tools.metrics, self._ready)
         with contextlib.suppress(ApiError):  # known before the first verdict, or a restart would make it flap
             await self._reread()
+        await self.tools.rails.refresh(self.tools.api)  # known before the first cut, as far as it can be read
+        self._keep(self.tools.rails.keep_fresh(self.tools.api, self.tools.settings.resync_seconds))
         self._keep(self._enforcement())
         self._keep(self._look_at_guards())
         self._keep(self._leadership.run())

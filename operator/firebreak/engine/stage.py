@@ -13,6 +13,7 @@ from firebreak.api.status import ChangeReport, ChangeState, StepReport, StepStat
 from firebreak.engine.case import Case
 from firebreak.engine.execute import Result, carry_out, verify
 from firebreak.engine.permit import Permit, permit
+from firebreak.engine.undone import Split, split
 from firebreak.kube.errors import PERMANENT, Conflict
 from firebreak.model.change import Change, Verb
 from firebreak.model.plan import joined
@@ -31,6 +32,8 @@ class Stage(Protocol):
 
     name: str
     condition: str
+    lasting: bool
+    """Whether a Change that is needed again was undone by somebody."""
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
         """Survey, then decide."""
@@ -45,7 +48,9 @@ class Stage(Protocol):
 async def run(case: Case, stage: Stage) -> float | None:
     """Run a stage once. Returns the seconds after which to run it again, None when it is settled for now."""
     look_again = case.tools.settings.look_again_seconds
-    if step(case.status, stage.name).state is StepState.DONE and not joined(stage.name, case.status):
+    stirred = stage.name in case.stirred
+    case.stirred.discard(stage.name)
+    if step(case.status, stage.name).state is StepState.DONE and not (stirred or joined(stage.name, case.status)):
         if stage.name not in case.looked_after:  # after a restart: not every incident at the same moment
             case.looked_after.add(stage.name)
             return random.uniform(0, look_again)  # noqa: S311 - jitter
@@ -56,14 +61,14 @@ async def run(case: Case, stage: Stage) -> float | None:
     if step(case.status, stage.name).state not in SETTLED:
         _begin(case, stage)
     try:
-        state = await _run(case, stage)
+        state, pause = await _run(case, stage)
     except Conflict as error:
         return await _moved(case, stage, error)
     except PERMANENT as error:
         return await _blocked(case, stage, "Refused", f"the API server refused: {error}")
     case.conflicts.pop(stage.name, None)
     case.looked_after.add(stage.name)
-    return None if state is StepState.WAITING else look_again
+    return pause or (None if state is StepState.WAITING else look_again)
 
 
 async def _still_holds(case: Case, stage: Stage) -> bool:
@@ -82,13 +87,13 @@ async def _still_holds(case: Case, stage: Stage) -> bool:
     return False
 
 
-async def _run(case: Case, stage: Stage) -> StepState:
+async def _run(case: Case, stage: Stage) -> tuple[StepState, float | None]:
     pods = len(case.status.pods)
     changes = await stage.plan(case)
     was = step(case.status, stage.name)
     case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
-    allowed = await _carry_out(case, stage, changes, was)
-    return await _finish(case, stage, pods, allowed)
+    allowed, left = await _carry_out(case, stage, changes, was)
+    return await _finish(case, stage, pods, allowed, left), left.pause
 
 
 async def _blocked(case: Case, stage: Stage, reason: str, words: str) -> float:
@@ -112,15 +117,20 @@ def _begin(case: Case, stage: Stage) -> None:
     case.journal.note(lambda s: with_step(s, stage.name, state=StepState.RUNNING, **fields))
 
 
-async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...], was: StepReport) -> Permit:
-    """Do what may be done, in order. Every Change is on record, with what it overwrites, before the first is sent."""
+async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...], was: StepReport) -> tuple[Permit, Split]:
+    """Do what may be done, in order. Every Change is on record, with what it overwrites, before the first is sent.
+
+    Returns also what was undone and is left so: its record stays, for it tells how to give back what was taken.
+    """
     before, forgotten = was.changes, unlisted_done(was) > 0
     maybe = {c.id for c in changes if c.id in before or (forgotten and c.refusal is None)}
     done = {c.id for c in changes if c.id in maybe and await _is_done(case, c, before.get(c.id))}
     allowed = await permit(case, stage.name, was, changes, done)
     gates = allowed.gates
     going = [change for change in changes if gates[change.id] is ChangeState.PLANNED and change.id not in done]
-    reports = {c.id: report(c, gates[c.id], c.refusal or "") for c in changes if c.id not in done}
+    left = _undone(case, stage, going)
+    kept, going = {c.id for c in going} - {c.id for c in left.now}, list(left.now)
+    reports = {c.id: report(c, gates[c.id], c.refusal or "") for c in changes if c.id not in done | kept}
     reports |= {c.id: report(c, ChangeState.INTENDED, approved=c.id in allowed.approved) for c in going}
     await case.journal.intend(
         lambda s: with_changes(s, stage.name, reports), lambda s: with_step(s, stage.name, **allowed.fields)
@@ -135,7 +145,14 @@ async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...], was:
         begun = change.id in before and before[change.id].state is ChangeState.INTENDED
         result = await _once(case, change) if begun and change.once else await _act(case, change)
         _note(case, stage, result)
-    return allowed
+    return allowed, left
+
+
+def _undone(case: Case, stage: Stage, going: list[Change]) -> Split:
+    """Divide what may be done into what is done now and what was undone and is left so."""
+    if not stage.lasting:
+        return Split(tuple(going))
+    return split(case, stage.name, going, lambda c: c.why, longest=case.tools.settings.look_again_seconds)
 
 
 async def _is_done(case: Case, change: Change, was: ChangeReport | None) -> bool:
@@ -168,7 +185,7 @@ def _note(case: Case, stage: Stage, result: Result) -> None:
     log.info("change", change=result.change.id, state=result.state)
 
 
-async def _finish(case: Case, stage: Stage, pods: int, allowed: Permit) -> StepState:
+async def _finish(case: Case, stage: Stage, pods: int, allowed: Permit, left: Split) -> StepState:
     """Write how the step ended: done only when the world says so. `pods`: how many it knew of."""
     counts = step(case.status, stage.name).counts
     if counts.get(ChangeState.WAITING):
@@ -179,7 +196,8 @@ async def _finish(case: Case, stage: Stage, pods: int, allowed: Permit) -> StepS
         )
         return StepState.WAITING
     await case.journal.write()
-    verdict = await _confirmed(case, stage, pods)
+    undone = Verdict(stage.condition, "False", left.reason, left.words) if left.left else None
+    verdict = undone or await _confirmed(case, stage, pods)
     state = StepState.DONE if verdict.holds else StepState.PARTIAL
     if counts.get(ChangeState.FAILED):
         state = StepState.FAILED

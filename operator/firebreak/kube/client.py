@@ -38,6 +38,7 @@ TOKEN_AGE = 60.0  # seconds until a mounted token is read again; kubelet replace
 UNAUTHORIZED = 401
 PAGE, REDUCED_PAGE = 500, 20  # objects of a list that are asked for at once
 LONGEST_ANSWER = 48 * 2**20  # bytes: what a list may cost before it is refused, well below the container's memory
+WATCH_SILENCE = 300.0  # seconds: the API server sends a bookmark every minute; who is silent for longer is not there
 TOO_LONG_LINE = 2**24  # bytes of one watch event; an object in etcd has at most 1.5 MiB
 
 
@@ -250,21 +251,17 @@ class Api:
         await self.request("DELETE", ref.path, body=options)
 
     async def watch(
-        self, path: str, resource_version: str, *, labels: str | None = None, fields: str | None = None
+        self, path: str, resource_version: str, *, fields: str | None = None, metadata_only: bool = False
     ) -> AsyncIterator[Json]:
         """Yield watch events until the server ends the stream. Raises `Gone` when the version is too old."""
         what = f"WATCH {path}"
-        params = {
-            "watch": "1",
-            "resourceVersion": resource_version,
-            "allowWatchBookmarks": "true",
-            **_selectors(labels, fields),
-        }
+        params = {"watch": "1", "resourceVersion": resource_version, "allowWatchBookmarks": "true"}
+        params |= _selectors(None, fields)
         try:
             async with self.session.get(
                 self._url(path, params),
-                headers=await self.headers(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_read=None),
+                headers=await self.headers() | ({"Accept": METADATA_ONLY} if metadata_only else {}),
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=WATCH_SILENCE),
                 read_bufsize=TOO_LONG_LINE,
             ) as response:
                 if response.status >= 400:  # noqa: PLR2004 - HTTP

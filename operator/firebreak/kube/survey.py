@@ -111,7 +111,11 @@ def outline(policy: Json) -> Json:
     spec = policy.get("spec") or {}
     allows: Json = {way: [{}] for way in ("ingress", "egress") if spec.get(way)}
     outline = {key: spec.get(key) for key in ("podSelector", "policyTypes")} | allows
-    return {"metadata": {"name": policy["metadata"]["name"]}, "spec": outline}
+    known = {key: policy["metadata"][key] for key in _WHO if key in policy["metadata"]}
+    return {"metadata": known, "spec": outline}
+
+
+_WHO = ("name", "managedFields")  # which policy, and who wrote it
 
 
 async def foreign_policies(api: Api, namespace: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Facts: what a step decides upon. Gathered once by `kube.survey`, frozen, never fetched while deciding."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from firebreak.api.base import Json
 from firebreak.model.change import Ref
@@ -19,6 +20,8 @@ class Network:
     """Objects of other policy engines (Cilium, Calico, AdminNetworkPolicy) that may allow traffic, by name."""
     gone: tuple[str, ...] = ()
     """Pods of the incident that have left the API since, by name."""
+    spared: Mapping[str, str] = field(default_factory=dict)
+    """Pods that the target means and that a guard rail leaves uncut, by name, and why."""
 
 
 @dataclass(frozen=True)

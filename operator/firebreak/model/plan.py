@@ -18,10 +18,13 @@ DESTROYS_NOTHING = frozenset({QUARANTINE, CORDON, CAPTURE, REVOKE})
 PLAN_JOB = "plan"  # mode Plan's only job: writes what would be done
 
 
-def steps_of(spec: IncidentSpec, playbook: PlaybookSpec) -> tuple[str, ...]:
-    """Return the steps of a response in order: those that the mode always runs, then the playbook's others."""
+def steps_of(spec: IncidentSpec, playbook: PlaybookSpec, status: IncidentStatus) -> tuple[str, ...]:
+    """Return the steps of a response in order: those that the mode always runs, then the playbook's others.
+
+    What a guard rail holds back is preserved, and nothing more.
+    """
     always = ALWAYS[spec.mode]
-    if spec.mode is not Mode.RESPOND:
+    if spec.mode is not Mode.RESPOND or status.held_back:
         return always
     return (*always, *(s.name for s in playbook.steps if s.name not in always))
 
@@ -30,7 +33,7 @@ def ready(spec: IncidentSpec, status: IncidentStatus, playbook: PlaybookSpec) ->
     """Return the steps that may run now. Each is asked again, whatever came of it: the world may have moved."""
     if spec.mode is Mode.PLAN:
         return (PLAN_JOB,)
-    names = steps_of(spec, playbook)
+    names = steps_of(spec, playbook, status)
     return tuple(name for name in names if name == QUARANTINE or may_run(name, names, status))
 
 

@@ -17,6 +17,8 @@ BATCH = "batch"
 NETWORK = "networking.k8s.io"
 RBAC = "rbac.authorization.k8s.io"
 AUTHORIZATION = "authorization.k8s.io"
+ADMISSION = "admissionregistration.k8s.io"
+AGGREGATION = "apiregistration.k8s.io"
 COORDINATION = "coordination.k8s.io"
 ENFORCEMENT = "firebreak-enforcement"  # the ConfigMap that keeps what the probe of NetworkPolicies saw
 
@@ -25,6 +27,7 @@ CLUSTER_SCOPED = frozenset({
     "playbooks", "nodes", "selfsubjectaccessreviews", "subjectaccessreviews", "clusterroles", "clusterrolebindings",
     "adminnetworkpolicies", "baselineadminnetworkpolicies", "clusternetworkpolicies",
     "ciliumclusterwidenetworkpolicies", "globalnetworkpolicies",
+    "validatingwebhookconfigurations", "mutatingwebhookconfigurations", "apiservices",
 })  # fmt: skip
 
 READ = ("get", "list")
@@ -101,7 +104,7 @@ CONTAIN = Tier(
         Right(GROUP, "playbooks", ("get",)),
         Right(GROUP, "approvals", WATCH),
         Right(CORE, "pods", (*WATCH, "patch")),
-        Right(NETWORK, "networkpolicies", (*READ, "create", "patch")),
+        Right(NETWORK, "networkpolicies", (*WATCH, "create", "patch")),
         Right(CORE, "services", ("list",)),
         Right(CORE, "namespaces", ("get",)),
         Right(CORE, "nodes", ("get",)),
@@ -110,6 +113,9 @@ CONTAIN = Tier(
         Right(BATCH, "jobs", ("get",)),
         Right(CORE, "events", ("create",)),
         Right(AUTHORIZATION, "selfsubjectaccessreviews", ("create",)),
+        # Who stands behind a webhook or an aggregated API is not cut off by itself: the cluster would be.
+        *_each(ADMISSION, ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"), ("list",)),
+        Right(AGGREGATION, "apiservices", ("list",)),
         # Other policy engines, where they are installed: what they allow is named, never changed.
         *_each(
             "policy.networking.k8s.io",
@@ -148,7 +154,7 @@ PRESERVE = Tier(
 ERADICATE = Tier(
     "eradicate",
     everywhere=(
-        *_each(RBAC, BINDINGS, (*READ, "patch")),
+        *_each(RBAC, BINDINGS, (*WATCH, "patch")),  # watched: a right that somebody puts back is seen at once
         # To take a subject out of a binding the API server wants the role's own rights, or `bind` on it.
         *_each(RBAC, ROLES, ("get", "bind")),
         Right(AUTHORIZATION, "subjectaccessreviews", ("create",)),

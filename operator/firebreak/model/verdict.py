@@ -206,6 +206,8 @@ _IDENTITY_BY_HAND = {
     "CloudUnknown": "check what the cloud grants the account",
     "RevokedByHook": "check in the cloud what the hook says it revoked",
     "RightsRemain": "take away the rights that remain",
+    "Undone": "take away the rights that were put back",
+    "KeepsChanging": "find out who keeps putting the rights back",
 }
 _CUT_BY_HAND = {
     "HostNetwork": "cut the node off: no policy applies to the pod",
@@ -213,6 +215,10 @@ _CUT_BY_HAND = {
     "NotEnforced": "cut the pod off by other means: this cluster enforces no policy",
     "OtherPolicyEngines": "check the other policy engines",
     "EnforcementUnproven": "run firebreak preflight",
+    "Protected": "decide about what is protected",
+    "BreakerOpen": "decide whether to cut: the breaker is open",
+    "Undone": "do again what was undone",
+    "KeepsChanging": "find out who keeps undoing the cut",
 }
 
 

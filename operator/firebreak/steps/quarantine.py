@@ -22,6 +22,8 @@ from firebreak.model.names import (
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import CONTAINED, Verdict
 from firebreak.model.words import listed
+from firebreak.model.writers import SOMEBODY, last_writer
+from firebreak.steps.rails import shield
 
 
 def first_cut(incident: IncidentRef, pod: Ref) -> tuple[Change, Change]:
@@ -204,6 +206,10 @@ def judge(facts: Network, enforcement: Enforcement) -> Verdict:
 
 def _flaws(facts: Network) -> Iterator[Verdict]:
     """Yield what contradicts containment, the plainest first."""
+    if facts.spared:
+        held = shield(facts.incident, facts.spared)
+        cut = f" Cut off: {listed([pod.name for pod in facts.pods], 10)}" if facts.pods else ""
+        yield Verdict(CONTAINED, "False", held.rail, f"{held.why}.{cut}")
     if facts.gone and not facts.pods:
         words = f"{listed(facts.gone, 10)} left the API; a forced deletion leaves processes running: look at the node"
         yield Verdict(CONTAINED, "Unknown", "TargetGone", words)
@@ -215,22 +221,28 @@ def _flaws(facts: Network) -> Iterator[Verdict]:
     if host := [pod.name for pod in facts.pods if pod.spec.get("hostNetwork")]:
         words = f"{listed(host, 10)} uses the node's network: no NetworkPolicy applies; cordon the node"
         yield Verdict(CONTAINED, "False", "HostNetwork", words)
-    if allowed := sorted({name for pod in facts.pods for name in allowed_by(pod, facts.policies)}):
+    allowing = {name: policy for pod in facts.pods for name, policy in allowed_by(pod, facts.policies).items()}
+    if allowed := [_with_writer(name, policy) for name, policy in sorted(allowing.items())]:
         words = f"policies are additive and these still allow traffic: {listed(allowed, 10)}"
         yield Verdict(CONTAINED, "False", "AllowedByOtherPolicies", words)
 
 
-def allowed_by(pod: Pod, policies: tuple[Json, ...]) -> list[str]:
-    """Return the names of the policies that still allow this pod something: policies are additive."""
-    return [
-        str(policy["metadata"]["name"])
+def _with_writer(name: str, policy: Json) -> str:
+    by = last_writer(policy, "f:spec")
+    return name if by == SOMEBODY else f"{name} (written by {by})"
+
+
+def allowed_by(pod: Pod, policies: tuple[Json, ...]) -> dict[str, Json]:
+    """Return the policies, by name, that still allow this pod something: policies are additive."""
+    return {
+        str(policy["metadata"]["name"]): policy
         for policy in policies
-        if selects((policy.get("spec") or {}).get("podSelector") or {}, pod) and _allows(policy.get("spec") or {})
-    ]
+        if selects((policy.get("spec") or {}).get("podSelector") or {}, pod) and allows(policy.get("spec") or {})
+    }
 
 
-def _allows(spec: Json) -> bool:
-    """Whether a policy has a rule in a direction that it speaks of (default: ingress, and egress if it has rules)."""
+def allows(spec: Json) -> bool:
+    """Return whether a policy has a rule in a direction it speaks of (default: ingress, and egress if it has rules)."""
     types = spec.get("policyTypes") or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
     return any(spec.get(kind.lower()) for kind in types)
 

@@ -13,9 +13,9 @@ from firebreak.api.base import Json
 from firebreak.model.change import Change, Risk, Verb
 from firebreak.model.facts import Account, Answer, Grant, Rights
 from firebreak.model.gitops import put_back
-from firebreak.model.loose import mapping, mappings, text
 from firebreak.model.verdict import IDENTITY, Verdict
 from firebreak.model.words import listed
+from firebreak.model.writers import last_writer
 from firebreak.steps.cloud import CloudIdentity
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
@@ -62,19 +62,10 @@ def plan(facts: Rights, done: Collection[str] = ()) -> Iterator[Change]:
         left = [s for s in subjects if not names(s, facts.account, grant.binding)]
         if len(left) < len(subjects):
             change = _shrink(facts, grant, subjects, left)
-            yield (
-                replace(change, why=f"{change.why}, into which {_last_writer(grant.binding)} had put it back")
-                if (change.id in done)
-                else change
-            )
-
-
-def _last_writer(binding: Json) -> str:
-    """Who wrote the subjects of a binding last, by the field manager that the API server has on record."""
-    entries = mappings(mapping(binding.get("metadata")).get("managedFields"))
-    writers = [entry for entry in entries if "f:subjects" in mapping(entry.get("fieldsV1"))]
-    latest = max(writers, key=lambda entry: text(entry.get("time")), default={})
-    return text(latest.get("manager")) or "somebody"
+            if change.id in done:
+                by = last_writer(grant.binding, "f:subjects")
+                change = replace(change, why=f"{change.why}, into which {by} had put it back")
+            yield change
 
 
 def names(subject: Json, account: Account, binding: Json) -> bool:

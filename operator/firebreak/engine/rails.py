@@ -1,0 +1,148 @@
+"""The guard rails in hand: what is protected, read in the background, and what the breaker has let pass.
+
+Every replica has its own and decides by the same functions; what the leader decided stands in the status.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+import structlog
+
+from firebreak.api.base import Json
+from firebreak.api.incident import Mode, Rail
+from firebreak.kube import guarded
+from firebreak.kube.client import Api
+from firebreak.model.clock import Clock
+from firebreak.model.incident import Incident, identify
+from firebreak.model.loose import mapping, text
+from firebreak.model.pod import Pod
+from firebreak.model.rails import Alarm, Guarded, Held, Limits
+from firebreak.settings import Settings
+from firebreak.steps import rails
+
+log = structlog.get_logger()
+
+
+class Rails:
+    """What may hold a cut back. Nothing here waits for a call, but `refresh`."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.guarded = Guarded(rails.namespaces(settings.namespace, settings.protected_namespaces))
+        self.wanted = asyncio.Event()  # set when something is to be read anew
+        self._clock = clock
+        self._stores = dict.fromkeys(_stores(settings), "it stands before the evidence store")
+        self._limits = Limits(
+            timedelta(seconds=settings.breaker_window_seconds),
+            settings.breaker_namespace,
+            settings.breaker_total,
+            settings.breaker_reserve,
+            settings.breaker_share,
+        )
+        self._alarms: dict[str, Alarm] = {}
+        self._cutting: set[str] = set()
+        self._tripped: dict[str, str] = {}
+        self._sized: set[str] = set()
+        self._unread: list[str] = []
+
+    def saw(self, raw: Json) -> None:
+        """Count an open incident, as the watch shows it."""
+        uid, status = identify(raw).uid, mapping(raw.get("status"))
+        alarm = self._alarms[uid] = _alarm(raw, self._clock)
+        if mapping(status.get("timings")).get("cutAt"):
+            self._cutting.add(uid)
+        if alarm.automatic and alarm.namespace not in self._sized:
+            self._sized.add(alarm.namespace)
+            self.wanted.set()
+
+    def forget(self, uid: str) -> None:
+        """Count an incident no more: it is closed, or gone."""
+        self._alarms.pop(uid, None)
+        self._tripped.pop(uid, None)
+        self._cutting.discard(uid)
+
+    def before(self, incident: Incident) -> Held | None:
+        """Say what holds a cut back that names its pod, or none yet, without asking anybody."""
+        target = incident.spec.target
+        if target and target.pod:
+            if why := self._protected(incident, target.pod):
+                return rails.shield(incident.id, {target.pod: why})
+            return self.breaker(incident, (target.pod,))
+        if why := self._protected(incident, ""):
+            return rails.shield(incident.id, {str(target): why})
+        return None
+
+    def _protected(self, incident: Incident, name: str, labels: Mapping[str, str] | None = None) -> str:
+        if Rail.PROTECTED in incident.spec.overrides:
+            return ""
+        return rails.protected(self.guarded, incident.id.namespace, name, labels)
+
+    def spare(self, incident: Incident, pods: Iterable[Pod]) -> dict[str, str]:
+        """Return which of the pods of a target that may grow are protected, by name, and why."""
+        return {p.name: why for p in pods if (why := self._protected(incident, p.name, p.labels))}
+
+    def breaker(self, incident: Incident, pods: Iterable[str]) -> Held | None:
+        """Decide, once for each incident, whether the breaker lets it cut these pods."""
+        uid, status, cuts = incident.id.uid, incident.status, incident.spec.mode is Mode.RESPOND
+        if not (cuts and incident.spec.source) or Rail.BREAKER in incident.spec.overrides or uid in self._cutting:
+            return None
+        recorded = status.condition("Contained") if status.held_back is Rail.BREAKER else None
+        if recorded:  # decided before; after a restart as well
+            return Held(Rail.BREAKER, recorded.message)
+        if uid not in self._tripped:
+            alarm = _alarm(incident.raw, self._clock, pods)
+            passed = [a for a in self._alarms.values() if a.uid in self._cutting or not a.automatic]
+            if not (why := rails.breaker(alarm, passed, self._limits, self.guarded)):
+                self._alarms[uid] = alarm
+                self._cutting.add(uid)
+                return None
+            self._tripped[uid] = why
+            log.warning("the breaker holds an automatic incident back", incident=str(incident.id), reason=why)
+        return rails.tripped(incident.id, self._tripped[uid])
+
+    async def refresh(self, api: Api) -> None:
+        """Read anew what is protected. What cannot be read is said once, and what was known of it stays."""
+        self.wanted.clear()
+        self._sized = {alarm.namespace for alarm in self._alarms.values() if alarm.automatic}
+        self.guarded, unread = await guarded.read(api, self.guarded, self._stores, sorted(self._sized))
+        if unread and unread != self._unread:
+            log.warning("guard rails know less than they should: what stands behind webhooks, or sizes", unread=unread)
+        self._unread = unread
+
+    async def keep_fresh(self, api: Api, every: float) -> None:
+        """Refresh again and again, sooner when something is wanted, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(every):
+                    await self.wanted.wait()
+            except TimeoutError:
+                pass
+            await self.refresh(api)
+
+
+def _stores(settings: Settings) -> Iterable[tuple[str, str]]:
+    """The Services that the store's addresses name, in the settings or in the environment of its client."""
+    options = [secret.get_secret_value() for secret in settings.store_options.values()]
+    named = [value for key, value in os.environ.items() if "ENDPOINT" in key.upper()]
+    return [service for url in (*options, *named) if (service := rails.service_of(url))]
+
+
+def _alarm(raw: Json, clock: Clock, pods: Iterable[str] = ()) -> Alarm:
+    """Read loosely what counts of an incident: this runs at every event, and its spec may not even be valid."""
+    metadata, spec = mapping(raw.get("metadata")), mapping(raw.get("spec"))
+    try:
+        created = datetime.fromisoformat(text(metadata.get("creationTimestamp")))
+    except ValueError:
+        created = clock()
+    recorded = mapping(mapping(raw.get("status")).get("pods")).values()
+    there = {text(mapping(pod).get("name")) for pod in recorded if not mapping(pod).get("gone")}
+    cut = {*pods, *there, text(mapping(spec.get("target")).get("pod"))} - {""}
+    return Alarm(
+        uid=text(metadata.get("uid")),
+        namespace=text(metadata.get("namespace")),
+        created=created,
+        automatic=bool(spec.get("source")),
+        critical=spec.get("severity") == "Critical",
+        pods=frozenset(cut if spec.get("mode", Mode.RESPOND) == Mode.RESPOND else ()),
+    )

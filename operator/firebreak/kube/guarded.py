@@ -1,0 +1,137 @@
+"""Reading what the guard rails protect: who stands behind webhooks, aggregated APIs and the store, and sizes."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from firebreak.api.base import Json
+from firebreak.kube.client import Api
+from firebreak.kube.errors import ApiError
+from firebreak.model.loose import mapping, mappings, text
+from firebreak.model.pod import Pod
+from firebreak.model.rails import Backend, Guarded, Size
+
+WEBHOOKS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+Service = tuple[str, str]  # namespace and name
+
+
+async def read(
+    api: Api, before: Guarded, stores: Mapping[Service, str], sized: Iterable[str]
+) -> tuple[Guarded, list[str]]:
+    """Return what is protected now, and in words what could not be read: of that, what was known before is kept.
+
+    `stores`: further Services, and why their pods are protected. `sized`: namespaces whose workloads are counted.
+    """
+    protected, sizes = await asyncio.gather(_backends(api, before, stores), _sizes(api, sized), return_exceptions=True)
+    problems = [str(each) for each in (protected, sizes) if isinstance(each, ApiError)]
+    now = before
+    if not isinstance(protected, BaseException):
+        now = replace(now, backends=protected[0], pods=protected[1])
+    elif not isinstance(protected, ApiError):
+        raise protected
+    if not isinstance(sizes, BaseException):
+        now = replace(now, sizes=sizes)
+    elif not isinstance(sizes, ApiError):
+        raise sizes
+    return now, problems
+
+
+async def behind(api: Api, namespace: str, pods: Iterable[Pod]) -> dict[str, list[Pod]]:
+    """Return, for each Service that selects one of the pods, all pods that it selects, by the Service's name."""
+    ours = tuple(pods)
+    services = await api.list_all("Service", namespace)
+    selectors = {s["metadata"]["name"]: (s.get("spec") or {}).get("selector") or {} for s in services}
+    wanted = {n: s for n, s in selectors.items() if s and any(s.items() <= pod.labels.items() for pod in ours)}
+    found = await asyncio.gather(
+        *(api.list_all("Pod", namespace, labels=",".join(f"{k}={v}" for k, v in s.items())) for s in wanted.values())
+    )
+    return {name: [Pod(pod) for pod in items] for name, items in zip(wanted, found, strict=True)}
+
+
+async def _backends(
+    api: Api, before: Guarded, stores: Mapping[Service, str]
+) -> tuple[tuple[Backend, ...], dict[tuple[str, str], str]]:
+    """Pods in namespaces that are protected anyhow are not looked for."""
+    services = {**await _named_by_the_cluster(api), **stores}
+    wanted = {service: why for service, why in services.items() if service[0] not in before.namespaces}
+    found = await asyncio.gather(*(_backend(api, service, why) for service, why in wanted.items()))
+    backends = tuple(backend for backend in found if backend is not None)
+    lists = await asyncio.gather(
+        *(
+            api.list_all(
+                "Pod", b.namespace, labels=",".join(f"{k}={v}" for k, v in b.selector.items()), metadata_only=True
+            )
+            for b in backends
+        )
+    )
+    pods = {
+        (backend.namespace, pod["metadata"]["name"]): backend.why
+        for backend, items in zip(backends, lists, strict=True)
+        for pod in items
+    }
+    return backends, pods
+
+
+async def _named_by_the_cluster(api: Api) -> dict[Service, str]:
+    """The Services that the API server itself calls. Conversion webhooks of CRDs are not looked for."""
+    webhooks = await asyncio.gather(*(api.list_all(kind, keep=_webhooks) for kind in WEBHOOKS))
+    services: dict[Service, str] = {}
+    for hook in (hook for configurations in webhooks for each in configurations for hook in each["webhooks"]):
+        services[hook["service"]] = f"it answers admission webhook {hook['name']}"
+    for each in await api.list_all("APIService", keep=_api_service):
+        if each["service"]:
+            services[each["service"]] = f"it serves API {each['name']}"
+    return services
+
+
+def _webhooks(configuration: Json) -> Json:
+    hooks = mappings(configuration.get("webhooks"))
+    named = [(text(hook.get("name")), _service(mapping(hook.get("clientConfig")))) for hook in hooks]
+    return {"webhooks": [{"name": name, "service": service} for name, service in named if service]}
+
+
+def _api_service(each: Json) -> Json:
+    return {"name": text(each["metadata"].get("name")), "service": _service(mapping(each.get("spec")))}
+
+
+def _service(holder: Json) -> Service | None:
+    service = mapping(holder.get("service"))
+    namespace, name = text(service.get("namespace")), text(service.get("name"))
+    return (namespace, name) if namespace and name else None
+
+
+async def _backend(api: Api, service: Service, why: str) -> Backend | None:
+    namespace, name = service
+    found = await api.list_all("Service", namespace, fields=f"metadata.name={name}")
+    selector = mapping(mapping(found[0].get("spec")).get("selector")) if found else {}
+    return Backend(namespace, selector, why) if selector else None
+
+
+async def _sizes(api: Api, namespaces: Iterable[str]) -> dict[tuple[str, str], Size]:
+    lists = await asyncio.gather(*(_sizes_in(api, namespace) for namespace in namespaces))
+    return {key: size for found in lists for key, size in found.items()}
+
+
+async def _sizes_in(api: Api, namespace: str) -> dict[tuple[str, str], Size]:
+    """How many pods each workload is to have; a Deployment's are those of all its ReplicaSets."""
+    daemons, stateful, sets = await asyncio.gather(
+        *(api.list_all(kind, namespace, keep=_counted) for kind in ("DaemonSet", "StatefulSet", "ReplicaSet"))
+    )
+    sizes = {(namespace, each["name"]): Size(f"DaemonSet {each['name']}", each["pods"]) for each in daemons}
+    sizes |= {(namespace, each["name"]): Size(f"StatefulSet {each['name']}", each["pods"]) for each in stateful}
+    totals: dict[str, int] = {}
+    for each in sets:
+        totals[each["owner"]] = totals.get(each["owner"], 0) + each["pods"]
+    return sizes | {(namespace, each["name"]): Size(each["owner"], totals[each["owner"]]) for each in sets}
+
+
+def _counted(controller: Json) -> Json:
+    metadata, spec = controller["metadata"], mapping(controller.get("spec"))
+    owner = next((o for o in mappings(metadata.get("ownerReferences")) if o.get("controller")), None)
+    wanted = spec.get("replicas", mapping(controller.get("status")).get("desiredNumberScheduled"))
+    name = text(metadata.get("name"))
+    return {
+        "name": name,
+        "pods": wanted if isinstance(wanted, int) else 0,
+        "owner": f"{owner.get('kind')} {owner.get('name')}" if owner else f"ReplicaSet {name}",
+    }
