@@ -1,4 +1,4 @@
-"""Cordon on a real cluster of one node: closing it is named, refused, and left to a person, by the deployed operator."""
+"""Cordon on a real cluster of one node: the deployed operator names it, does not close it, and asks a person."""
 
 import json
 from collections.abc import Iterator

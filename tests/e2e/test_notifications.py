@@ -1,4 +1,4 @@
-"""The deployed operator posts to a server beside it, by the Secret that its users make; and nothing is lost to Slack."""
+"""The deployed operator posts to a server beside it, named by the Secret that its users make."""
 
 import json
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from cluster.waiting import wait_until
 from conftest import Kubectl
 from incidents import Object, Place, container, place, pod
 from shop import address
+from shop_objects import IMAGE
 
 SECRET = "firebreak-outgoing"
 TOKEN = "Bearer of-the-receiver"
@@ -33,7 +34,7 @@ http.server.HTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 
 
 def receiver() -> Object:
-    made = pod("receiver", {"name": "app", "image": "firebreak:dev", "imagePullPolicy": "IfNotPresent"})
+    made = pod("receiver", {"name": "app", "image": IMAGE, "imagePullPolicy": "IfNotPresent"})
     made["spec"]["containers"][0] |= {
         "command": ["python3", "-c", SERVER],
         "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
