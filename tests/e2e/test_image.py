@@ -136,8 +136,9 @@ def normal(name: str) -> str:
 def test_the_bill_lists_the_base_and_kubectl_with_its_modules(bill: Any, running: Running) -> None:
     packages = running.out("dpkg-query", "--show", "--showformat=${Package} ${Version}\n").splitlines()
     assert listed(bill, "pkg:deb/debian/") == dict(line.split() for line in packages)
-    (kubectl,) = (component for component in bill["components"] if component["name"] == "kubectl")
-    assert running.out("sha256sum", "/usr/local/bin/kubectl").split()[0] == kubectl["hashes"][0]["content"]
+    programs = {component["bom-ref"]: component for component in bill["components"] if "hashes" in component}
+    assert set(programs) == {"kubectl", "python3"}
+    digest = programs["kubectl"]["hashes"][0]["content"]
+    assert running.out("sha256sum", "/usr/local/bin/kubectl") == f"{digest}  /usr/local/bin/kubectl\n"
     assert {"k8s.io/client-go", "github.com/spf13/cobra"} <= set(listed(bill, "pkg:golang/"))
-    (python,) = (component for component in bill["components"] if component["name"] == "python3")
-    assert running.out("python3", "--version") == f"Python {python['version']}\n"
+    assert running.out("python3", "--version") == f"Python {programs['python3']['version']}\n"
