@@ -45,6 +45,14 @@ def install(fake: FakeApi, proof: Enforcement = PROVEN) -> None:
     fake.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
 
+def run_operator(fake: FakeApi) -> None:
+    """The operator's account, and a pod of its own."""
+    metadata = {"name": "firebreak", "namespace": "firebreak"}
+    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    labelled = {**metadata, "labels": {"app.kubernetes.io/name": "firebreak"}}
+    fake.put({"apiVersion": "v1", "kind": "Pod", "metadata": labelled, "spec": {"containers": []}})
+
+
 def found(ran: Ran) -> dict[str, tuple[str, str]]:
     return {check["name"]: (check["outcome"], check["detail"]) for check in json.loads(ran.out)["checks"]}
 
@@ -102,8 +110,7 @@ async def test_crds_of_another_version_are_told_apart(fake: FakeApi, cli: Cli) -
 
 async def test_rights_are_those_of_the_operators_account_when_it_is_there(fake: FakeApi, cli: Cli) -> None:
     install(fake)
-    account = {"name": "firebreak", "namespace": "firebreak"}
-    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    run_operator(fake)
     checks = found(await cli("preflight", "--no-probe", "-o", "json"))
     outcome, detail = checks["rights contain"]
     assert outcome == "FAILED"
@@ -112,8 +119,7 @@ async def test_rights_are_those_of_the_operators_account_when_it_is_there(fake: 
 
 async def test_guards_are_tried_as_the_operators_account(fake: FakeApi, cli: Cli) -> None:
     install(fake)
-    account = {"name": "firebreak", "namespace": "firebreak"}
-    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    run_operator(fake)
     fake.authorize("SubjectAccessReview", allowing(lambda _: True))
     fake.fences -= {"firebreak-preserve-exec"}
     ran = await cli("preflight", "--no-probe", "-o", "json")
@@ -130,8 +136,7 @@ async def test_guards_are_tried_as_the_operators_account(fake: FakeApi, cli: Cli
 
 async def test_guards_of_a_tier_that_was_left_out_are_not_tried(fake: FakeApi, cli: Cli) -> None:
     install(fake)
-    account = {"name": "firebreak", "namespace": "firebreak"}
-    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    run_operator(fake)
     everywhere = [right.attributes(verb, None) for right in CONTAIN.everywhere for verb in right.verbs]
     granted = everywhere + [right.attributes(verb, "firebreak") for right in CONTAIN.own for verb in right.verbs]
     fake.authorize("SubjectAccessReview", allowing(lambda attributes: attributes in granted))
@@ -140,10 +145,22 @@ async def test_guards_of_a_tier_that_was_left_out_are_not_tried(fake: FakeApi, c
     assert [name for name in checks if name.startswith("guards")] == ["guards contain"]
 
 
+async def test_without_a_pod_of_its_own_the_fence_of_pods_is_unknown_not_missing(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    run_operator(fake)
+    fake.delete("Pod", "firebreak", "firebreak")
+    fake.authorize("SubjectAccessReview", allowing(lambda _: True))
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert found(ran)["guards contain"] == (
+        "unknown",
+        "not tried: it takes a pod of Firebreak's own, and there is none",
+    )
+    assert (found(ran)["guards preserve"][0], ran.code) == ("ok", 5)
+
+
 async def test_who_may_not_act_as_the_account_is_told_where_to_try(fake: FakeApi, cli: Cli) -> None:
     install(fake)
-    account = {"name": "firebreak", "namespace": "firebreak"}
-    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    run_operator(fake)
     fake.authorize("SubjectAccessReview", allowing(lambda _: True))
     words = 'users "x" is forbidden: User "eve" cannot impersonate resource "users"'
     dry = Fault(when=lambda call: call.query.get("dryRun") == "All", how=Answer(403, message=words))
@@ -277,8 +294,7 @@ async def test_inside_its_own_pod_the_operator_asks_about_itself(
     fake: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(fake)
-    account = {"name": "firebreak", "namespace": "firebreak"}
-    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    run_operator(fake)
     monkeypatch.setenv("FIREBREAK_POD", "firebreak-0")
     checks = found(await cli("preflight", "--no-probe", "-o", "json"))
     assert checks["rights contain"] == ("ok", "granted to you")

@@ -11,7 +11,7 @@ from firebreak.kube.guard import OPERATOR, Guards
 from firebreak.kube.survey import find
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account
-from firebreak.model.tiers import TIERS
+from firebreak.model.tiers import CONTAIN, TIERS, Tier
 
 
 async def guards(api: Api, account: Account, left_out: AbstractSet[str], *, itself: bool) -> AsyncIterator[Check]:
@@ -28,21 +28,25 @@ async def guards(api: Api, account: Account, left_out: AbstractSet[str], *, itse
     with _acting_as(api, None if itself else account):
         for tier in TIERS:
             if tier.name not in left_out:
-                try:
-                    words = await asking.missing(tier)
-                except Forbidden as error:
-                    inside = (
-                        f"kubectl exec -n {account.namespace} deployment/{OPERATOR} -- firebreak preflight --no-probe"
-                    )
-                    yield Check(f"guards {tier.name}", Outcome.UNKNOWN, f"not tried: {error.message}", inside)
-                    continue
-                yield (
-                    Check(f"guards {tier.name}", Outcome.FAILED, words, tier.remedy)
-                    if words
-                    else Check(
-                        f"guards {tier.name}", Outcome.OK, f"the API server refuses {account} what is not its to do"
-                    )
-                )
+                yield await _fence(asking, tier, account) if own or tier is not CONTAIN else _no_pod(account)
+
+
+async def _fence(asking: Guards, tier: Tier, account: Account) -> Check:
+    name = f"guards {tier.name}"
+    try:
+        words = await asking.missing(tier)
+    except Forbidden as error:
+        inside = f"kubectl exec -n {account.namespace} deployment/{OPERATOR} -- firebreak preflight --no-probe"
+        return Check(name, Outcome.UNKNOWN, f"not tried: {error.message}", inside)
+    if words:
+        return Check(name, Outcome.FAILED, words, tier.remedy)
+    return Check(name, Outcome.OK, f"the API server refuses {account} what is not its to do")
+
+
+def _no_pod(account: Account) -> Check:
+    words = "not tried: it takes a pod of Firebreak's own, and there is none"
+    see = f"kubectl get deployment/{OPERATOR} -n {account.namespace}"
+    return Check(f"guards {CONTAIN.name}", Outcome.UNKNOWN, words, see)
 
 
 @contextmanager
