@@ -81,7 +81,7 @@ def test_an_incident_is_posted_with_its_sentence_and_no_url_is_logged(
     where.condition("shell", "Contained", "True/Enforced")
 
     def posts() -> list[Object]:
-        lines = where.run("logs", "receiver").splitlines()
+        lines = kubectl("logs", "receiver", "-n", where.namespace).splitlines()
         return [json.loads(line) for line in lines]
 
     def taken() -> list[Object]:
