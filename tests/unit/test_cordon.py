@@ -32,7 +32,7 @@ def test_a_suspect_node_is_closed_and_nothing_else_of_it_is_touched() -> None:
     (change,) = plan(facts(node("a", podCIDR="10.0.0.0/24"), node("b")))
     assert (change.id, change.target.uid) == ("patch Node a", "uid-a")
     assert change.body == {"spec": {"unschedulable": True}}
-    assert change.undo == "kubectl uncordon a"
+    assert change.undo == "close the incident, then: kubectl uncordon a"
     assert change.refusal is None
 
 
@@ -130,7 +130,7 @@ async def test_a_running_firebreak_closes_the_node_before_it_has_copied_anything
         suspect = await firebreak.until("shell", lambda s: "(cordoned)" in str(s.get("conditions")))
     assert fake.get("Node", "", "node1")["spec"] == {"unschedulable": True}
     assert fake.get("Node", "", "node2")["spec"] == {}
-    assert found["status"]["steps"]["cordon"]["changes"]["patch Node node1"]["undo"] == "kubectl uncordon node1"
+    assert found["status"]["steps"]["cordon"]["changes"]["patch Node node1"]["undo"].endswith("kubectl uncordon node1")
     (words,) = [c["message"] for c in suspect["status"]["conditions"] if c["type"] == "NodeSuspect"]
     assert "Pods on it: node1 (cordoned): " in words
 

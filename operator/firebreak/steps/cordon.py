@@ -30,7 +30,7 @@ def plan(facts: Nodes) -> Iterator[Change]:
             body={"spec": {"unschedulable": True}},
             before={"unschedulable": False},
             why=f"a pod of incident {facts.incident} had a way to this node: no new pod should come to it",
-            undo=f"kubectl uncordon {name}",
+            undo=f"close the incident, then: kubectl uncordon {name}",
             risk=Risk(beyond=True),
             refusal=refusal,
         )
