@@ -60,7 +60,7 @@ def test_the_last_schedulable_node_is_not_closed_and_a_person_is_asked_to(
     assert (change.object, change.state, change.undo) == (
         f"Node {before[0]}",
         "Manual",
-        f"kubectl uncordon {before[0]}",
+        f"close the incident, then: kubectl uncordon {before[0]}",
     )
     where.condition("agent", "ActionRequired", "True")
     where.condition("agent", "Contained", "True/Enforced")
