@@ -8,12 +8,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from firebreak.api.base import Json
+from firebreak.api.playbook import STEP_NAMES
 from firebreak.model.loose import mapping, mappings, text
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SLOW = (0.1, 0.5, 1, 5, 15, 60, 300, 1800)
 MOST_SERIES = 200  # of one metric: types, statuses and reasons are ours and few, whoever writes a status
 OTHER = "Other"
+RESULTS = POSTED, FAILED = ("posted", "failed")
 NOT_ASKED_FOR = "NotRequested"  # modes Plan and Preserve: that they do not contain is no finding
 
 
@@ -86,3 +88,11 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        self._begin_at_nothing()
+
+    def _begin_at_nothing(self) -> None:
+        """Let what alerts look at be there from the start: an increase from no sample is none to Prometheus."""
+        for name in STEP_NAMES:
+            self.undone.labels(name)
+        for result in RESULTS:
+            self.notifications.labels(result)

@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import Counter
 from yarl import URL
 
+from firebreak.engine.metrics import FAILED, POSTED
 from firebreak.engine.outgoing import DEFAULT_LIMITS, PostError, PostLimits, post
 from firebreak.model.notice import Format, Notice, body
 from firebreak.settings import Settings
@@ -90,12 +91,12 @@ class Webhook:
         except PostError as error:
             self._failed(notice, told, str(error))
         else:
-            self._results.labels("posted").inc()
+            self._results.labels(POSTED).inc()
             for taken in told:
                 taken(True)
 
     def _failed(self, notice: Notice, told: list[Taken], why: str) -> None:
-        self._results.labels("failed").inc()
+        self._results.labels(FAILED).inc()
         log.warning("notification not posted", incident=f"{notice.namespace}/{notice.incident}", error=why)
         for taken in told:
             taken(False)
