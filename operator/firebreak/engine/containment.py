@@ -159,7 +159,7 @@ def record_cut(case: Case, first: Cut) -> None:
         lambda s: with_step(s, QUARANTINE, state=StepState.RUNNING, started_at=was.started_at or first.at, attempts=1),
         lambda s: with_changes(s, QUARANTINE, {c.id: report(c, ChangeState.DONE) for c in changes}),
         lambda s: _timed(s, cut_at=first.at) if first.pods else s,
-        lambda s: s.model_copy(update={"held_back": None}),
+        lambda s: s.model_copy(update={"held_back": Rail.PROTECTED if first.spared else None}),
     )
 
 

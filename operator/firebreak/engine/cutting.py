@@ -29,11 +29,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Cut:
-    """The first cut: which pods were answered for, and when the last answer came (`ended`: on the monotonic clock)."""
+    """The first cut: which pods were answered for, and when the last answer came (`ended`: on the monotonic clock).
+
+    `spared`: whether others of the target are protected and were left.
+    """
 
     pods: tuple[Pod, ...]
     at: str
     ended: float
+    spared: bool
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,16 @@ async def cut(tools: Tools, incident: Incident, *, approved: bool = False) -> Cu
     assert target  # noqa: S101 - mode Respond has a target
     if held := tools.rails.before(incident):
         return held
-    pods = await (_label_and_deny(tools.api, incident) if target.pod else _cut_meant(tools, incident, approved))
-    if isinstance(pods, Held):
-        return pods
+    done = await (_label_and_deny(tools.api, incident) if target.pod else _cut_meant(tools, incident, approved))
+    if isinstance(done, Held):
+        return done
     ended = time.monotonic()
-    if new := [p.name for p in pods if p.uid not in incident.status.pods]:  # a follower looks at the others again
+    if new := [p.name for p in done.pods if p.uid not in incident.status.pods]:  # a follower looks at the others again
         log.info("cut", pods=new, seconds=round(ended - began, 4))
-    return Cut(pods, stamp(tools.clock()), ended)
+    return Cut(done.pods, stamp(tools.clock()), ended, bool(done.spared))
 
 
-async def _label_and_deny(api: Api, incident: Incident) -> tuple[Pod, ...]:
+async def _label_and_deny(api: Api, incident: Incident) -> Meant:
     assert incident.spec.target  # noqa: S101 - narrows the type
     uid = next(iter(incident.pod_uids), None)
     pod = Ref("Pod", incident.spec.target.pod or "", incident.id.namespace, uid)
@@ -93,23 +97,22 @@ async def _label_and_deny(api: Api, incident: Incident) -> tuple[Pod, ...]:
     if isinstance(applied, BaseException) and not isinstance(applied, AlreadyExists):
         raise applied
     if isinstance(labelled, NotFound | Conflict):
-        return ()
+        return Meant(())
     if isinstance(labelled, BaseException):
         raise labelled
-    return (Pod(labelled),) if labelled else ()
+    return Meant((Pod(labelled),) if labelled else ())
 
 
-async def _cut_meant(tools: Tools, incident: Incident, approved: bool) -> tuple[Pod, ...] | Held:  # noqa: FBT001 - passed on
+async def _cut_meant(tools: Tools, incident: Incident, approved: bool) -> Meant | Held:  # noqa: FBT001 - passed on
     """Cut all pods that a target means; return those that are cut now."""
     found = await meant(tools, incident)
-    pods = found.pods
     if held := await too_much(tools, incident, found, approved=approved):
         return held
-    changes = labels(incident.id, pods)
+    changes = labels(incident.id, found.pods)
     failed = {r.change.target for r in await cut_pods(tools.api, incident.id, changes) if r.state is ChangeState.FAILED}
     if any(ref.kind == "NetworkPolicy" for ref in failed):
-        return ()  # without the policy no label cuts
-    return tuple(p for p in pods if p.ref not in failed)
+        return Meant(())  # without the policy no label cuts
+    return Meant(tuple(p for p in found.pods if p.ref not in failed), spared=found.spared)
 
 
 async def too_much(tools: Tools, incident: Incident, found: Meant, *, approved: bool) -> Held | None:

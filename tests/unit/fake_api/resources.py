@@ -130,6 +130,13 @@ TABLE: tuple[Resource, ...] = (
         ),
     ),
     *_rows(
+        "admissionregistration.k8s.io",
+        "v1",
+        ("validatingwebhookconfigurations", "ValidatingWebhookConfiguration", _CLUSTER),
+        ("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", _CLUSTER),
+    ),
+    *_rows("apiregistration.k8s.io", "v1", ("apiservices", "APIService", {**_CLUSTER, "has_status": True})),
+    *_rows(
         "apiextensions.k8s.io",
         "v1",
         (
