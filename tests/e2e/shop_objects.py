@@ -50,7 +50,7 @@ CUT_PLAYBOOK = {
     "apiVersion": "firebreak.dev/v1alpha1",
     "kind": "Playbook",
     "metadata": {"name": CUT},
-    "spec": {"steps": [{"quarantine": {}}, {"capture": {"paths": []}}]},
+    "spec": {"steps": [{"quarantine": {"approval": "Never"}}, {"capture": {"paths": []}}]},
 }
 ALLOW_ALL = {
     "apiVersion": "networking.k8s.io/v1",

@@ -139,7 +139,7 @@ def test_a_namespace_ends_in_spite_of_active_incidents(
     shop.open()
     victim, _ = shop.pods()
     shop.raise_incident("web-shell", {"pod": victim})
-    shop.raise_incident("everywhere", {"serviceAccount": "web"}, overrides=["AwaitingApproval"])
+    shop.raise_incident("everywhere", {"serviceAccount": "web"}, playbook=CUT)
     shop.await_condition("web-shell", "Contained")
     shop.await_condition("everywhere", "Contained")
     shop.apply(idle("stubborn", terminationGracePeriodSeconds=8))  # keeps the namespace from ending at once

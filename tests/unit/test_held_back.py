@@ -22,6 +22,12 @@ def service(name: str, namespace: str = "shop", **selector: str) -> Obj:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector}}
 
 
+def approval(digest: str) -> Obj:
+    spec = {"incident": "shell", "step": "quarantine", "digest": digest, "approver": "ann"}
+    metadata = {"name": "yes", "namespace": "shop"}
+    return {"apiVersion": "firebreak.dev/v1alpha1", "kind": "Approval", "metadata": metadata, "spec": spec}
+
+
 def webhook(namespace: str, name: str) -> Obj:
     hook = {"name": "policy.example.com", "clientConfig": {"service": {"namespace": namespace, "name": name}}}
     kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
@@ -113,10 +119,18 @@ async def test_an_empty_service_waits_for_a_person_and_evidence_does_not(fake: F
         found = (await firebreak.condition("shell", "Contained", "False", "AwaitingApproval"))["status"]
         await sealed(firebreak)
         assert cuts(fake) == []
-        assert "every pod behind Service web" in found["steps"]["quarantine"]["message"]
-        fake.update("Incident", "shop", "shell", {"spec": {"overrides": ["AwaitingApproval"]}})
-        await firebreak.condition("shell", "Contained", "True", "Enforced")
-    assert fake.get("Incident", "shop", "shell")["status"]["held"] == ["web-1", "web-2"]
+        step = found["steps"]["quarantine"]
+        assert step["message"] == (
+            "every pod behind Service web would be cut off; 1 Change waits for a person: "
+            "firebreak approve shell quarantine -n shop"
+        )
+        assert [c["state"] for c in step["changes"].values()] == ["Waiting"]
+        fake.put(web_pod("web-3"))  # pods come and go: what was approved is the cut of all that the target means
+        fake.put(approval(step["digest"]))
+        found = (await firebreak.condition("shell", "Contained", "True", "Enforced"))["status"]
+    assert (found["held"], found["steps"]["quarantine"]["approvedBy"]) == (["web-1", "web-2", "web-3"], ["ann"])
+    assert {c["state"] for c in found["steps"]["quarantine"]["changes"].values()} == {"Done"}
+    assert not {"digest", "heldBack"} & {*found["steps"]["quarantine"], *found}
 
 
 async def test_a_service_that_keeps_a_pod_a_playbook_that_asks_nobody_and_a_named_pod_wait_for_nobody(

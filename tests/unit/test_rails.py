@@ -170,10 +170,8 @@ def test_each_guard_rail_says_what_a_person_does() -> None:
         "3 of 4: evidence is preserved, nothing is cut until a person looks. Open an incident without spec.source, or: "
         f"Who may `override` incidents can have it cut: {patch % 'BreakerOpen'}"
     )
-    assert rails.all_behind(INCIDENT, ["web"]).why == (
-        "every pod behind Service web would be cut off: a person has to approve it. "
-        f"Who may `override` incidents can have it cut: {patch % 'AwaitingApproval'}"
-    )
+    held = rails.all_behind(["web", "api"])
+    assert (held.why, held.services) == ("every pod behind Services web, api would be cut off", ("web", "api"))
 
 
 def test_a_pod_that_is_spared_makes_the_incident_not_contained_whatever_else_is_cut() -> None:

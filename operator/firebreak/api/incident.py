@@ -118,7 +118,7 @@ class State(StrEnum):
 
 
 class Rail(StrEnum):
-    """What may hold a cut back: the word stands as the reason of `Contained`, and in `overrides`."""
+    """What may hold a cut back: the word stands as the reason of `Contained`."""
 
     PROTECTED = "Protected"
     BREAKER = "BreakerOpen"
@@ -188,9 +188,9 @@ class IncidentSpec(Written):
         max_length=bounds.USER,
         description="Who opened it, by user name; must be the caller. Playbooks may refuse this person's approval.",
     )
-    overrides: list[Rail] = Field(
+    overrides: list[Literal[Rail.PROTECTED, Rail.BREAKER]] = Field(
         default=[],
-        max_length=len(Rail),
+        max_length=2,
         description="Guard rails that do not hold this incident's cut back. Takes the verb `override` on incidents.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )

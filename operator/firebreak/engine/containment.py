@@ -4,16 +4,18 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import structlog
 
 from firebreak.api import bounds
 from firebreak.api.incident import Mode, Rail
-from firebreak.api.playbook import QUARANTINE, Approval, Quarantine
+from firebreak.api.playbook import QUARANTINE, Quarantine
 from firebreak.api.status import ChangeState, IncidentStatus, StepState, Timings
 from firebreak.engine.case import Case, pin
 from firebreak.engine.cutting import Cut, Meant, cut, cut_pods, labels, meant, send_all
 from firebreak.engine.execute import Result
+from firebreak.engine.permit import Permit, permit
 from firebreak.engine.undone import Split, split
 from firebreak.kube import survey
 from firebreak.kube.errors import ApiError
@@ -23,7 +25,7 @@ from firebreak.model.pod import Pod
 from firebreak.model.rails import Held
 from firebreak.model.record import report, step, with_changes, with_step
 from firebreak.model.tiers import needed
-from firebreak.model.verdict import CONTAINED, Verdict
+from firebreak.model.verdict import CONTAINED, Verdict, approve_command
 from firebreak.steps import drift, quarantine, suspicion
 
 log = structlog.get_logger()
@@ -76,35 +78,42 @@ async def _facts(case: Case, found: Meant) -> Network:
 
 async def _cut_first(case: Case, recorded: Callable[[], None]) -> bool:
     """Make the first cut, unless a guard rail holds it back: then nothing is cut, and evidence is all."""
-    approved = case.playbook.approval_of(QUARANTINE) is Approval.NEVER
-    first = await cut(case.tools, case.current, approved=approved)
+    first = await cut(case.tools, case.current)
+    allowed: Permit | None = None
+    if isinstance(first, Held) and first.services:
+        was = step(case.status, QUARANTINE).model_copy(update={"shown": None})  # by mode Plan: each pod, not the whole
+        allowed = await permit(case, QUARANTINE, was, [quarantine.whole_cut(case.id, first)], set())
+        if allowed.ruling.granted:
+            first = await cut(case.tools, case.current, approved=True)
     if isinstance(first, Held):
-        await _hold_back(case, first)
+        await _hold_back(case, first, allowed)
         recorded()
-    else:
-        record_cut(case, first)
-    return isinstance(first, Cut)
+        return False
+    record_cut(case, first)
+    if allowed:
+        case.journal.note(lambda s: with_step(s, QUARANTINE, **allowed.fields))
+    return True
 
 
-async def _hold_back(case: Case, held: Held) -> None:
+async def _hold_back(case: Case, held: Held, waits: Permit | None) -> None:
     """Say which guard rail holds the cut back, and put the pods on record, to be preserved."""
     if case.status.held_back is not held.rail:
         case.tools.metrics.held_back.labels(held.rail).inc()
         log.warning("not cut: a guard rail holds it back", rail=held.rail, reason=held.why)
     await _record_uncut(case)
-    waits = held.rail is Rail.APPROVAL
-    was = step(case.status, QUARANTINE)
+    words, planned, was = held.why, {}, step(case.status, QUARANTINE)
+    fields: dict[str, Any] = {"state": StepState.PARTIAL, "attempts": 1}
+    if waits:
+        change = quarantine.whole_cut(case.id, held)
+        words = f"{held.why}; {waits.words(1, approve_command(case.id, QUARANTINE))}"
+        planned, fields = {change.id: report(change, ChangeState.WAITING)}, fields | waits.fields
+        fields["state"] = StepState.WAITING
+    fields |= {"started_at": was.started_at or case.journal.now(), "message": words}
     await case.journal.write(
-        case.claim(Verdict(CONTAINED, "False", held.rail, held.why)),
+        case.claim(Verdict(CONTAINED, "False", held.rail, words)),
         lambda s: s.model_copy(update={"held_back": held.rail}),
-        lambda s: with_step(
-            s,
-            QUARANTINE,
-            state=StepState.WAITING if waits else StepState.PARTIAL,
-            attempts=1,
-            started_at=was.started_at or case.journal.now(),
-            message=held.why,
-        ),
+        lambda s: with_changes(s, QUARANTINE, planned),
+        lambda s: with_step(s, QUARANTINE, **fields),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from firebreak.api.incident import Mode, Rail
+from firebreak.api.incident import Mode
 from firebreak.api.playbook import REPLACE, Drift, Replace
 from firebreak.api.status import ChangeState, IncidentStatus
 from firebreak.engine.case import Tools
@@ -121,10 +121,10 @@ async def too_much(tools: Tools, incident: Incident, found: Meant, *, approved: 
         return rails.shield(incident.id, found.spared) if found.spared else None
     if held := tools.rails.breaker(incident, [pod.name for pod in found.pods]):
         return held
-    if approved or Rail.APPROVAL in incident.spec.overrides:
+    if approved:
         return None
     services = rails.emptied(found.pods, await guarded.behind(tools.api, incident.id.namespace, found.pods))
-    return rails.all_behind(incident.id, services) if services else None
+    return rails.all_behind(services) if services else None
 
 
 def labels(incident: IncidentRef, pods: Iterable[Pod]) -> tuple[Change, ...]:

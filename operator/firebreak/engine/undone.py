@@ -9,6 +9,7 @@ from firebreak.api.playbook import Drift
 from firebreak.api.status import ChangeState
 from firebreak.model.change import Change
 from firebreak.model.record import step
+from firebreak.steps.quarantine import MENDED
 
 if TYPE_CHECKING:
     from firebreak.engine.case import Case
@@ -78,7 +79,7 @@ def split(
     reports_only = case.playbook.drift is Drift.REPORT
     for change in changes:
         was = records.get(change.id)
-        undone = was is not None and was.state is ChangeState.DONE
+        undone = change.part == MENDED or (was is not None and was.state is ChangeState.DONE)
         if reports_only and (undone or (was is None and late and change.part == late)):
             left.append(say(change))
         elif undone and (wait := case.fights.wait(change.id, longest)):

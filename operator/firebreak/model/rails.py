@@ -68,3 +68,5 @@ class Held:
 
     rail: Rail
     why: str
+    services: tuple[str, ...] = ()
+    """The Services that would be left without a pod."""

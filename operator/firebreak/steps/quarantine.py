@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from firebreak.api.base import Json
 from firebreak.api.incident import Target
 from firebreak.api.playbook import Detach
-from firebreak.model.change import Change, Ref, Verb, includes
+from firebreak.model.change import Change, Ref, Risk, Verb, includes
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.facts import Network
 from firebreak.model.loose import text
@@ -20,10 +21,13 @@ from firebreak.model.names import (
     IncidentRef,
 )
 from firebreak.model.pod import Pod
+from firebreak.model.rails import Held
 from firebreak.model.verdict import CONTAINED, Verdict
 from firebreak.model.words import listed
 from firebreak.model.writers import SOMEBODY, last_writer
 from firebreak.steps.rails import shield
+
+MENDED = "mended"  # the part of a Change that is needed only when somebody changed what was done
 
 
 def first_cut(incident: IncidentRef, pod: Ref) -> tuple[Change, Change]:
@@ -64,6 +68,14 @@ def deny_all(incident: IncidentRef) -> Change:
         body=body,
         why="nothing in, nothing out",
         undo=f"firebreak release {incident.name} -n {incident.namespace}",
+    )
+
+
+def whole_cut(incident: IncidentRef, held: Held) -> Change:
+    """Return the cut as the plan that a person approves. It names Services and no pods: these come and go."""
+    touched = tuple(f"Service {name}" for name in held.services)
+    return replace(
+        deny_all(incident), why=f"cuts off all that the target means: {held.why}", risk=Risk(touches=touched)
     )
 
 
@@ -136,6 +148,7 @@ def _mend(live: Json, incident: IncidentRef) -> Change:
         Ref("NetworkPolicy", incident.policy, incident.namespace),
         body={"spec": spec},
         before={"spec": live.get("spec")},
+        part=MENDED,
         why="somebody changed the deny-all policy; it must allow nothing",
         undo=f"firebreak release {incident.name} -n {incident.namespace}",
     )

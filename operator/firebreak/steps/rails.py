@@ -1,7 +1,7 @@
 """Guard rails: what no incident cuts by itself, however it came in. Who may `override` incidents can have it cut."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from firebreak.api.incident import Rail
@@ -107,11 +107,10 @@ def emptied(pods: Iterable[Pod], behind: Mapping[str, Iterable[Pod]]) -> list[st
     return sorted(name for name, left in serving.items() if left and all(pod.uid in cut for pod in left))
 
 
-def all_behind(incident: IncidentRef, services: list[str]) -> Held:
+def all_behind(services: Sequence[str]) -> Held:
     """Say that a cut waits because Services would be left without a pod."""
     named = f"Service{'s' if len(services) > 1 else ''} {listed(services)}"
-    words = f"every pod behind {named} would be cut off: a person has to approve it"
-    return Held(Rail.APPROVAL, f"{words}. {_override(incident, Rail.APPROVAL)}")
+    return Held(Rail.APPROVAL, f"every pod behind {named} would be cut off", tuple(services))
 
 
 def _override(incident: IncidentRef, rail: Rail) -> str:
