@@ -84,7 +84,7 @@ TRIES = {
     "let autoscalers evict": (("annotate", "pod", "POD", f"{STAY}=true", "--overwrite"), NOT_ANNOTATED),
     "forge original labels": (
         ("annotate", "pod", "POD", 'firebreak.dev/original-labels={"app": "bank"}'),
-        NOT_ANNOTATED,
+        "under quarantine",  # two policies refuse it, and one of them is quoted
     ),
     "another image": (("set", "image", "pod/POD", "app=busybox:1.36"), NOT_REBUILT),
     "a deadline": (("patch", "pod", "POD", *MERGE, '{"spec": {"activeDeadlineSeconds": 1}}'), NOT_REBUILT),
