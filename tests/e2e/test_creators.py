@@ -36,12 +36,16 @@ def people(
         yield {part: registry.person(part, f"firebreak-{part}") for part in parts}
 
 
+def manifest(name: str, spec: dict[str, Any]) -> str:
+    return json.dumps(incident(name, NOBODY, **{"source": "falco", **spec}))
+
+
 def open_as(person: Person, name: str, **spec: Any) -> str:
-    return person("create", "--filename", "-", stdin=json.dumps(incident(name, NOBODY, **spec)))
+    return person("create", "--filename", "-", stdin=manifest(name, spec))
 
 
 def refused_to_open(person: Person, name: str, **spec: Any) -> str:
-    return person.refused("create", "--filename", "-", stdin=json.dumps(incident(name, NOBODY, **spec)))
+    return person.refused("create", "--filename", "-", stdin=manifest(name, spec))
 
 
 def patch(**spec: Any) -> tuple[str, ...]:

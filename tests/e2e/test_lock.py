@@ -181,7 +181,7 @@ def test_a_drain_leaves_a_held_pod_where_it_is(scene: Scene, kubectl: Kubectl) -
         kubectl("delete", "clusterrole,clusterrolebinding", name)
 
 
-CONTROLLERS = ("replicaset", "daemon-set", "statefulset", "job", "taint-eviction")
+CONTROLLERS = ("replicaset", "daemon-set", "statefulset", "job", "node")  # the last one evicts by taints
 
 
 def deletion_as(scene: Scene, user: str, *more: str) -> tuple[str, ...]:
