@@ -20,7 +20,7 @@ from firebreak.engine.execute import materialize
 from firebreak.kube.probe_objects import CUT, Run
 from firebreak.kube.tarcommand import direct_command, tar_command
 from firebreak.kube.volatile import volatile_command
-from firebreak.model.change import Change, Verb
+from firebreak.model.change import Change, Ref, Verb
 from firebreak.model.facts import Account, Grant, Network, Rights, Secrets, SecretUse, Workload
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
@@ -257,6 +257,16 @@ def test_what_firebreak_sends_passes(ward: Place, own_things: str, thief: Thief,
     assert sorted(" ".join(words) for words, _ in answers[: -len(probes)]) == SENT
 
 
+def test_a_pod_with_more_annotations_than_admission_can_count_is_cut_all_the_same(ward: Place, thief: Thief) -> None:
+    """60,000 of them: what admission may spend on a rule is bounded, and beyond the bound it refuses."""
+    many = {f"{number:x}": "" for number in range(60_000)}
+    crowded = pod("crowded", container(IDLE), nodeSelector={"firebreak.test/node": "none"})
+    crowded["metadata"] |= {"namespace": ward.namespace, "annotations": many}
+    ward.kubectl("create", "--filename", "-", stdin=json.dumps(crowded))
+    cut = quarantine.label(IncidentRef(ward.namespace, "open", UID), Ref("Pod", "crowded", ward.namespace))
+    assert thief.tries(asked(cut)).code == 200
+
+
 @pytest.mark.parametrize(
     "command",
     [volatile_command("@0"), tar_command(["/etc"], ["/run/secrets"]), direct_command(["/etc"])],
@@ -268,3 +278,45 @@ def test_the_commands_of_a_capture_pass(command: tuple[str, ...], ward: Place, t
     answer = thief.tries(Attempt("capture", "", "GET", on(CORE, "pods", ward.namespace, "desk/exec"), query=query))
     assert "firebreak" not in answer.message.replace(ward.namespace, ""), answer
     assert answer.code != FORBIDDEN, answer
+
+
+# The guard: whether all of this is in force
+
+
+def guards(ward: Place) -> dict[str, tuple[str, str]]:
+    """What preflight says of the guards: outcome and detail, by tier."""
+    checks = json.loads(ward.firebreak("--output", "json", "--namespace", "firebreak", "preflight", "--no-probe").out)
+    found = {each["name"]: (each["outcome"], each["detail"]) for each in checks["checks"]}
+    return {name.removeprefix("guards "): told for name, told in found.items() if name.startswith("guards ")}
+
+
+@pytest.fixture
+def unbound(ward: Place) -> Iterator[list[str]]:
+    """The policies, none of them in force any more; they are again afterwards."""
+    kind = "validatingadmissionpolicybindings"
+    there = [each["metadata"]["name"] for each in ward.get(kind)["items"]]
+    names = [name for name in there if name.split("-")[1] in {"contain", "preserve", "eradicate"}]
+    ward.kubectl("delete", kind, *names)
+    yield [name for name in names if name != "firebreak-contain-incidents"]
+    for tier in ("contain", "preserve", "eradicate"):
+        ward.kubectl("apply", "--server-side", "-k", str(TIER_NODE.with_name(f"tier-{tier}")))
+    wait_until(
+        lambda: {outcome for outcome, _ in guards(ward).values()} == {"ok"},
+        timeout=30,
+        otherwise="the policies did not come into force again",
+    )
+
+
+def test_preflight_names_every_policy_that_is_not_in_force_and_how_to_put_it_there(
+    ward: Place, unbound: list[str]
+) -> None:
+    wait_until(
+        lambda: {outcome for outcome, _ in guards(ward).values()} == {"FAILED"},
+        timeout=30,
+        otherwise=lambda: f"the policies went on denying: {guards(ward)}",
+    )
+    told = guards(ward)
+    for policy in unbound:
+        _, tier, _ = policy.split("-")
+        assert policy in told[tier][1]
+        assert f"kubectl apply -k manifests/components/tier-{tier}" in told[tier][1]

@@ -91,6 +91,25 @@ def test_a_missing_tier_blocks_its_steps_until_it_is_granted_as_the_words_say(
     assert not where.get("rolebinding", "desk").get("subjects")
 
 
+def test_without_a_guard_nothing_strong_is_done_until_it_is_there_again_as_the_words_say(
+    where: Place, all_tiers_afterwards: None, firebreak: str, kubectl: Kubectl
+) -> None:
+    clerk = desk(where, "office")
+    kubectl("delete", "validatingadmissionpolicybinding", "firebreak-eradicate-bindings")
+    kubectl("rollout", "restart", "deployment/firebreak", "-n", firebreak)  # what was seen in force counts for minutes
+    kubectl("rollout", "status", "deployment/firebreak", "-n", firebreak, "--timeout=120s")
+    where.open("office", "office", playbook="unattended")
+    where.condition("office", "Contained", "True/Enforced")
+    where.condition("office", "EvidencePreserved", "True/Sealed", seconds=90)
+    words = where.condition("office", "IdentityContained", "False/GuardMissing")
+    where.condition("office", "Stalled", "True/GuardMissing")
+    assert "firebreak-eradicate-bindings" in words
+    assert where.get("rolebinding", "office")["subjects"] == [clerk]
+    grant(kubectl, words, "eradicate")
+    where.condition("office", "IdentityContained", "True/Revoked", seconds=90)
+    assert not where.get("rolebinding", "office").get("subjects")
+
+
 def test_with_contain_only_pods_are_cut_and_the_words_say_what_grants_the_rest(
     where: Place, contain_only: None, kubectl: Kubectl
 ) -> None:

@@ -129,7 +129,7 @@ async def test_guards_are_tried_as_the_operators_account(fake: FakeApi, cli: Cli
     assert checks["guards eradicate"][0] == "ok"
     outcome, detail = checks["guards preserve"]
     assert outcome == "FAILED"
-    assert "not in force: firebreak-preserve-exec" in detail
+    assert "not seen in force: firebreak-preserve-exec" in detail
     tried = [call for call in fake.calls if call.query.get("dryRun") == "All"]
     assert {call.user for call in tried} == {"system:serviceaccount:firebreak:firebreak"}
 

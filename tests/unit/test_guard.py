@@ -50,7 +50,7 @@ async def test_a_policy_that_is_not_in_force_is_named_with_the_manifest_that_bri
 ) -> None:
     fake.fences -= {policy}
     assert await guards(api).missing(tier) == (
-        f"the API server does not fence Firebreak's own account in tier {tier.name} (not in force: {policy}): "
+        f"the API server does not fence Firebreak's own account in tier {tier.name} (not seen in force: {policy}): "
         f"kubectl apply -k manifests/components/tier-{tier.name}"
     )
 
@@ -73,7 +73,7 @@ async def test_what_the_account_may_not_do_needs_no_fence(fake: FakeApi, api: Ap
 
 async def test_a_refusal_by_somebody_else_proves_nothing(fake: FakeApi, api: Api) -> None:
     fake.faults.add(Fault(when=always, how=Answer(403, message='admission webhook "x" denied the request')))
-    assert "not in force: firebreak-preserve-exec" in await guards(api).missing(PRESERVE)
+    assert "not seen in force: firebreak-preserve-exec" in await guards(api).missing(PRESERVE)
 
 
 async def test_who_may_not_act_as_the_account_is_told_so(fake: FakeApi, api: Api) -> None:

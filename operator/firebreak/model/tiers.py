@@ -89,7 +89,7 @@ class Tier:
     def unguarded(self, policies: Sequence[str]) -> str:
         """Say which of the admission policies that fence it are not in force, and what a person does."""
         fence = f"the API server does not fence Firebreak's own account in tier {self.name}"
-        return f"{fence} (not in force: {listed(policies)}): {self.remedy}"
+        return f"{fence} (not seen in force: {listed(policies)}): {self.remedy}"
 
 
 def _each(group: str, resources: tuple[str, ...], verbs: tuple[str, ...]) -> Iterator[Right]:
