@@ -92,7 +92,7 @@ async def replica(
             clock=clock,
             notices=Notices(api, clock, name),
             tiers=Tiers(api),
-            guards=Guards(api, "firebreak", name),
+            guards=Guards(api, "firebreak"),
             store=store,
             enforcement=PROVEN,
         )

@@ -32,7 +32,7 @@ def store() -> EvidenceStore:
 
 
 def guards(api: Api, clock: Clock | None = None) -> Guards:
-    return Guards(api, "firebreak", "firebreak-0", clock or Clock())
+    return Guards(api, "firebreak", clock or Clock())
 
 
 @pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)

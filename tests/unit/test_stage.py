@@ -50,7 +50,7 @@ async def test_a_stage_stops_asking_when_pods_join_that_it_has_to_run_for_again(
     async with connect(fake) as api:
         clock, settings = Clock(), Settings(pod="one")
         notices = Notices(api, clock, "one")
-        guards = Guards(api, "firebreak", "one")
+        guards = Guards(api, "firebreak")
         tools = Tools(
             api=api,
             settings=settings,

@@ -21,7 +21,7 @@ async def guards(api: Api, account: Account, left_out: AbstractSet[str], *, itse
     """
     there = itself or await find(api, Ref("ServiceAccount", account.name, account.namespace))
     own = await api.list_all("Pod", account.namespace, labels=f"app.kubernetes.io/name={OPERATOR}", metadata_only=True)
-    asking = Guards(api, account.namespace, own[0]["metadata"]["name"] if own else OPERATOR)
+    asking = Guards(api, account.namespace)
     if not there:
         yield Check("guards", Outcome.UNKNOWN, f"there is no account {account} to try them as", "install Firebreak")
         return

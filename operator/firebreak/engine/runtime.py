@@ -75,7 +75,7 @@ class Runtime:
             clock=now,
             notices=Notices(api, now, settings.pod, webhook, settings.cluster),
             tiers=Tiers(api),
-            guards=Guards(api, settings.namespace, settings.pod),
+            guards=Guards(api, settings.namespace),
             metrics=metrics,
             hook=cloud_hook(settings, now),
             store=open_store(settings),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from firebreak.api.base import Json
-from firebreak.kube.client import Api
+from firebreak.kube.client import METADATA_LIST, Api
 from firebreak.kube.errors import Conflict, Forbidden, Invalid, NotFound
 from firebreak.kube.probe_objects import FREE, Run
 from firebreak.model.change import Ref, collection
@@ -23,6 +23,7 @@ MARK: Json = {"firebreak.dev/guard": "tried"}
 FRESH = 300.0  # seconds that a fence which was seen is taken to stand
 MISSING_AGAIN = 10.0  # seconds until one that was not is tried again
 NO_RIGHT = '" cannot '  # how RBAC words a refusal: what the account may not do needs no fence
+NOBODY = "nobody"
 IMPERSONATION = "cannot impersonate"
 
 
@@ -46,7 +47,7 @@ class Trial:
 
 
 def trials(tier: Tier, namespace: str, pod: str, node: str) -> tuple[Trial, ...]:
-    """Return what to try for a tier. `pod`: one of Firebreak's own, in its `namespace`; `node`: any."""
+    """Return what to try for a tier. `pod`: any of Firebreak's own `namespace`; `node`: any."""
     found: Mapping[str, tuple[Trial, ...]] = {
         CONTAIN.name: (
             Trial("firebreak-contain-pods", Ref("Pod", pod, namespace), {"metadata": {"labels": MARK}}),
@@ -86,10 +87,9 @@ def _stranger(namespace: str) -> Json:
 class Guards:
     """Answers whether a tier is fenced. `clock` counts seconds and never goes back."""
 
-    def __init__(self, api: Api, namespace: str, pod: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, api: Api, namespace: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._api = api
         self._namespace = namespace
-        self._pod = pod
         self._clock = clock
         self._answers: dict[str, tuple[float, str]] = {}
         self._asking = asyncio.Lock()
@@ -107,12 +107,22 @@ class Guards:
             return words
 
     async def _tried(self, tier: Tier) -> str:
-        nodes = await self._api.request("GET", collection("Node"), params={"limit": "1"}) if tier is NODE else {}
-        node = next((found["metadata"]["name"] for found in nodes.get("items") or []), "none")
-        tried = trials(tier, self._namespace, self._pod, node)
+        pod = await self._any(collection("Pod", self._namespace)) if tier is CONTAIN else NOBODY
+        node = await self._any(collection("Node")) if tier is NODE else NOBODY
+        tried = trials(tier, self._namespace, pod, node)
         found = await asyncio.gather(*(self._refused(trial) for trial in tried))
         open_ = [trial.policy for trial, refused in zip(tried, found, strict=True) if not refused]
         return tier.unguarded(open_) if open_ else ""
+
+    async def _any(self, path: str) -> str:
+        """The name of some object there, to try a patch on; of one that is not there if there is none."""
+        try:
+            some = await self._api.request("GET", path, params={"limit": "1"}, accept=METADATA_LIST)
+        except Forbidden as error:
+            if IMPERSONATION in error.message:
+                raise
+            return NOBODY
+        return next((str(found["metadata"]["name"]) for found in some.get("items") or []), NOBODY)
 
     async def _refused(self, trial: Trial) -> bool:
         """Whether the policy, or RBAC, refuses a trial. What another one refuses proves nothing."""
