@@ -142,3 +142,25 @@ def test_the_bill_lists_the_base_and_kubectl_with_its_modules(bill: Any, running
     assert running.out("sha256sum", "/usr/local/bin/kubectl") == f"{digest}  /usr/local/bin/kubectl\n"
     assert {"k8s.io/client-go", "github.com/spf13/cobra"} <= set(listed(bill, "pkg:golang/"))
     assert running.out("python3", "--version") == f"Python {programs['python3']['version']}\n"
+
+
+def test_preflight_inside_the_pod_sees_rights_guards_and_store(running: Running) -> None:
+    ran = running("firebreak", "preflight", "--no-probe", "-o", "json")
+    checks = {check["name"]: check["outcome"] for check in json.loads(ran.stdout)["checks"]}
+    assert checks == {
+        "api server": "ok",
+        "clock": "ok",
+        "crd approvals.firebreak.dev": "unknown",  # its account may not read them
+        "crd incidents.firebreak.dev": "unknown",
+        "crd playbooks.firebreak.dev": "unknown",
+        "rights contain": "ok",
+        "rights preserve": "ok",
+        "rights eradicate": "ok",
+        "rights node": "left out",
+        "guards contain": "ok",
+        "guards preserve": "ok",
+        "guards eradicate": "ok",
+        "store": "warning",  # the test cluster's keys may delete
+        "enforcement": "ok",
+    }
+    assert ran.returncode == 5
