@@ -33,7 +33,9 @@ class Running:
 
     def __init__(self, cluster: ClusterInfo, kubectl: Kubectl, namespace: str) -> None:
         pods = kubectl("get", "pods", "-n", namespace, "-l", "app.kubernetes.io/name=firebreak", "-o", "json")
-        self.pod: dict[str, Any] = json.loads(pods)["items"][0]
+        # Those of before the rollout are still ending.
+        staying = (pod for pod in json.loads(pods)["items"] if "deletionTimestamp" not in pod["metadata"])
+        self.pod: dict[str, Any] = next(staying)
         kubeconfig = ["--kubeconfig", str(cluster.kubeconfig), "-n", namespace]
         self._exec = [str(cluster.bin / "kubectl"), *kubeconfig, "exec", self.pod["metadata"]["name"], "--"]
 
