@@ -153,7 +153,7 @@ async def test_without_a_pod_of_its_own_the_fence_of_pods_is_unknown_not_missing
     ran = await cli("preflight", "--no-probe", "-o", "json")
     assert found(ran)["guards contain"] == (
         "unknown",
-        "not tried: it takes a pod of Firebreak's own, and there is none",
+        "not tried: it takes a pod in namespace firebreak, and there is none",
     )
     assert (found(ran)["guards preserve"][0], ran.code) == ("ok", 5)
 

@@ -20,7 +20,7 @@ async def guards(api: Api, account: Account, left_out: AbstractSet[str], *, itse
     With `itself` the account is who asks; else it is impersonated for as long as this runs.
     """
     there = itself or await find(api, Ref("ServiceAccount", account.name, account.namespace))
-    own = await api.list_all("Pod", account.namespace, labels=f"app.kubernetes.io/name={OPERATOR}", metadata_only=True)
+    pods = await api.list_all("Pod", account.namespace, metadata_only=True)
     asking = Guards(api, account.namespace)
     if not there:
         yield Check("guards", Outcome.UNKNOWN, f"there is no account {account} to try them as", "install Firebreak")
@@ -28,7 +28,7 @@ async def guards(api: Api, account: Account, left_out: AbstractSet[str], *, itse
     with _acting_as(api, None if itself else account):
         for tier in TIERS:
             if tier.name not in left_out:
-                yield await _fence(asking, tier, account) if own or tier is not CONTAIN else _no_pod(account)
+                yield await _fence(asking, tier, account) if pods or tier is not CONTAIN else _no_pod(account)
 
 
 async def _fence(asking: Guards, tier: Tier, account: Account) -> Check:
@@ -44,7 +44,7 @@ async def _fence(asking: Guards, tier: Tier, account: Account) -> Check:
 
 
 def _no_pod(account: Account) -> Check:
-    words = "not tried: it takes a pod of Firebreak's own, and there is none"
+    words = f"not tried: it takes a pod in namespace {account.namespace}, and there is none"
     see = f"kubectl get deployment/{OPERATOR} -n {account.namespace}"
     return Check(f"guards {CONTAIN.name}", Outcome.UNKNOWN, words, see)
 
