@@ -59,6 +59,32 @@ def test_settings_are_data_too() -> None:
     assert (settings["FIREBREAK_STORE"], settings["FIREBREAK_PROBE"], settings["FIREBREAK_PORT"]) == ("", True, 8080)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        (
+            "NOTIFY_URL",
+            "http://[::TOPSECRET",
+            "FIREBREAK_NOTIFY_URL: want https://HOST/PATH, or http:// inside the cluster",
+        ),
+        ("NOTIFY_FORMAT", "teams", "FIREBREAK_NOTIFY_FORMAT: Input should be 'slack' or 'json'"),
+        (
+            "CLOUD_HOOK_KEY",
+            "TOPSECRET-TOPSECRET",
+            "FIREBREAK_CLOUD_HOOK_URL and FIREBREAK_CLOUD_HOOK_KEY go together: no call is made unsigned",
+        ),
+    ],
+)
+def test_a_setting_that_is_wrong_stops_the_start_with_its_name_and_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(f"FIREBREAK_{variable}", value)
+    ran = bare("run")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: {words}\n")
+    assert "TOPSECRET" not in ran.err
+
+
 @pytest.mark.parametrize("option", ["--context", "--namespace"])
 def test_an_option_that_would_be_ignored_is_refused(option: str) -> None:
     ran = bare("run", option, "prod")

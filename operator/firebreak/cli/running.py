@@ -22,11 +22,14 @@ def read_settings(kubeconfig: str | None = None) -> Settings:
     try:
         return Settings(kubeconfig=kubeconfig) if kubeconfig else Settings()
     except ValidationError as error:
-        problems = [
-            f"{PREFIX}{'_'.join(str(part) for part in problem['loc'][:1]).upper()}: {problem['msg']}"
-            for problem in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        problems = [_in_words(problem["loc"], problem["msg"].removeprefix("Value error, ")) for problem in found]
         raise Failure("; ".join(problems), HINT, Exit.USAGE) from None
+
+
+def _in_words(where: tuple[int | str, ...], what: str) -> str:
+    """What is wrong, after its variable; what concerns several of them names them itself."""
+    return f"{PREFIX}{str(where[0]).upper()}: {what}" if where else what
 
 
 def unknown_variables(known: type[Settings] = Settings) -> list[str]:
