@@ -1,36 +1,15 @@
 """What the running replicas of Firebreak tell Prometheus about an incident."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
 from incidents import GATED, Place, container, place, pod
 from killing import Leadership
-
-PORT = 8080
-
-
-@dataclass(frozen=True)
-class Scrape:
-    """The samples of one look at /metrics."""
-
-    samples: Mapping[tuple[str, frozenset[tuple[str, str]]], float]
-
-    def value(self, name: str, **labels: str) -> float:
-        """The value of one sample; 0 for one that was never counted."""
-        return self.samples.get((name, frozenset(labels.items())), 0.0)
-
-
-def scrape(kubectl: Kubectl, namespace: str, replica: str) -> Scrape:
-    """What a replica exposes, through the API server."""
-    text = kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{replica}:{PORT}/proxy/metrics")
-    families = text_string_to_metric_families(text)
-    return Scrape({(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples})
+from scraping import scrape
 
 
 @pytest.fixture

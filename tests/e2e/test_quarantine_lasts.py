@@ -1,39 +1,20 @@
 """Quarantine over time on a real cluster: released, forgotten, applied again, its namespace and its leader gone."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from cluster.provider import ClusterError, ClusterInfo
+from cluster.provider import ClusterError
 from cluster.waiting import wait_until
-from conftest import Kubectl, own_namespace
+from conftest import Kubectl
 from killing import Leadership
+from scraping import resynced
 from shop import Shop
-from shop_objects import ALLOW_ALL, CUT, idle, incident
+from shop_objects import CUT, idle, incident
 
 pytestmark = pytest.mark.usefixtures("cut_playbook")
-
-
-@pytest.fixture
-def canary(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Shop]:
-    """A cut pod in a namespace of its own, on which one sees that the operator has looked at every incident again."""
-    with own_namespace(kubectl, "canary") as name:
-        place = Shop(kubectl, name, "", cluster.kubeconfig)
-        place.apply(idle("bird"))
-        place.raise_incident("canary", {"pod": "bird"}, playbook=CUT)
-        place.await_condition("canary", "Contained")
-        yield place
-
-
-def resynced(canary: Shop) -> None:
-    """Return when every incident was looked at again twice: the operator wakes all of them together."""
-    canary.apply(ALLOW_ALL)
-    canary.await_reason("canary", "Contained", "AllowedByOtherPolicies")
-    canary.run("delete", "networkpolicy", "allow-all")
-    canary.await_reason("canary", "Contained", "Enforced")
 
 
 def keep(shop: Shop, pod: str) -> None:
@@ -106,7 +87,7 @@ def test_a_quarantine_outlives_its_incident_until_somebody_releases_it(shop: Sho
     shop.run("rollout", "status", "deployment/web", "--timeout=60s")
 
 
-def test_applying_the_same_incident_again_changes_nothing(shop: Shop, canary: Shop) -> None:
+def test_applying_the_same_incident_again_changes_nothing(firebreak: str, shop: Shop, kubectl: Kubectl) -> None:
     shop.open()
     victim, _ = shop.pods()
     shop.raise_incident("web-shell", {"pod": victim})
@@ -128,13 +109,11 @@ def test_applying_the_same_incident_again_changes_nothing(shop: Shop, canary: Sh
     manifest = json.dumps(incident("web-shell", {"pod": victim}))
     shop.run("apply", *gitops, "--filename", "-", stdin=manifest)
     shop.run("apply", *gitops, "--filename", "-", stdin=manifest)
-    resynced(canary)
+    resynced(kubectl, firebreak)
     assert world() == before
 
 
-def test_a_namespace_ends_in_spite_of_active_incidents(
-    firebreak: str, shop: Shop, canary: Shop, kubectl: Kubectl
-) -> None:
+def test_a_namespace_ends_in_spite_of_active_incidents(firebreak: str, shop: Shop, kubectl: Kubectl) -> None:
     """Also of one that comes when nothing can be created there any more: its policy is refused."""
     shop.open()
     victim, _ = shop.pods()
@@ -153,7 +132,7 @@ def test_a_namespace_ends_in_spite_of_active_incidents(
     assert "is being terminated" in shop.await_reason("late", "Contained", "Refused", seconds=8)["message"]
     kubectl("wait", "--for=delete", f"namespace/{shop.namespace}", "--timeout=60s")
     gone = datetime.now(UTC)
-    resynced(canary)
+    resynced(kubectl, firebreak)
     lines = log_lines(kubectl, firebreak, names, since=begun)
     assert "incident left the watch; its quarantine stays" in {line["event"] for line in lines}
     assert [line for line in lines if datetime.fromisoformat(line["timestamp"]) > gone] == []

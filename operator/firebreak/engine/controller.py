@@ -74,7 +74,7 @@ class Controller:
         before, self._latest[uid] = self._latest.get(uid), raw
         self.tools.rails.saw(raw)
         self._watches.keep(Followed.of(raw), leading=self.leading)
-        if before is None or _generation(before) != _generation(raw):
+        if before is None or before["metadata"].get("generation") != raw["metadata"].get("generation"):
             self.wake(uid)  # else only the status moved, and that was us
 
     def approved(self, raw: Json) -> None:
@@ -108,6 +108,7 @@ class Controller:
             try:
                 await self.relist()
                 self.wake_all()
+                self.tools.metrics.resyncs.inc()
             except ApiError as error:
                 log.warning("incidents could not be listed", error=str(error), next_try_in=LIST_AGAIN)
                 pause = LIST_AGAIN
@@ -286,10 +287,6 @@ class Controller:
                 update={"phase": Phase.CLOSED, "timings": s.timings.model_copy(update={"closed_at": now})}
             )
         )
-
-
-def _generation(raw: Json) -> int:
-    return int(raw["metadata"].get("generation", 0))
 
 
 def _stage_handler(each: Stage) -> Handler:
