@@ -70,9 +70,7 @@ class Metrics:
         )
         self.conditions = Conditions()
         self.registry.register(self.conditions)
-        self.resyncs = Counter(
-            "firebreak_resyncs_total", "Times that every open incident was looked at again.", registry=self.registry
-        )
+        self.resyncs = Counter("firebreak_resyncs_total", "Looks at every open incident.", registry=self.registry)
         self.held_back = Counter(
             "firebreak_held_back_total", "Cuts that a guard rail held back.", ["rail"], registry=self.registry
         )
