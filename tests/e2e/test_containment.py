@@ -78,7 +78,7 @@ def test_a_policy_that_still_allows_traffic_is_named_until_it_is_gone(shop: Shop
     contained = shop.await_reason("web-shell", "Contained", "AllowedByOtherPolicies")
     assert (contained["status"], contained["message"]) == (
         "False",
-        "policies are additive and these still allow traffic: allow-all",
+        "policies are additive and these still allow traffic: allow-all (written by kubectl-client-side-apply)",
     )
     shop.talks(victim)
 

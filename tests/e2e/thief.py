@@ -48,6 +48,7 @@ class Thief:
             headers={
                 "Authorization": f"Bearer {self.token}",
                 "Content-Type": kind if attempt.method == "PATCH" else "application/json",
+                **({"Impersonate-User": attempt.acting_as} if attempt.acting_as else {}),
             },
         )
         try:
@@ -69,6 +70,7 @@ class Attempt:
     body: Object | list[Object] | None = None
     query: dict[str, Any] = field(default_factory=dict)
     right: tuple[str, str] | None = None
+    acting_as: str = ""
 
 
 RBAC_SAYS = " cannot "
