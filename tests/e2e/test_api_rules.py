@@ -352,6 +352,7 @@ def test_a_playbook_gets_the_defaults_of_its_steps(kubectl: Kubectl, playbooks: 
     stored = json.loads(kubectl("get", "playbook", playbooks, "--output", "json"))["spec"]
     assert stored == {
         "approval": "WhenRisky",
+        "drift": "Reapply",
         "steps": [
             {"quarantine": {"detach": "Auto"}},
             {"capture": {"paths": [], "maxBytes": 21474836480, "timeoutSeconds": 1800}},
