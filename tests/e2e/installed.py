@@ -1,7 +1,8 @@
 """Firebreak installed on a test cluster as its users install it: a Secret with the store's keys, then kustomize."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cluster import s3
@@ -39,6 +40,25 @@ def install(info: ClusterInfo, kubectl: Kubectl) -> None:
         otherwise="the enforcement probe did not come to a result; see the log of deployment/firebreak",
     )
     until_execs_are_judged(kubectl)
+
+
+@contextmanager
+def standing_still(kubectl: Kubectl) -> Iterator[None]:
+    """No replica of Firebreak runs until the block ends; nothing happens where none is installed."""
+    at = ("--namespace", NAMESPACE)
+    replicas = kubectl(
+        "get", "deployment/firebreak", *at, "--ignore-not-found", "--output", "jsonpath={.spec.replicas}"
+    )
+    if not replicas:
+        yield
+        return
+    kubectl("scale", "deployment/firebreak", *at, "--replicas=0")
+    kubectl("wait", "pod", *at, "--selector=app.kubernetes.io/name=firebreak", "--for=delete", "--timeout=60s")
+    try:
+        yield
+    finally:
+        kubectl("scale", "deployment/firebreak", *at, f"--replicas={replicas}")
+        kubectl("rollout", "status", "deployment/firebreak", *at, "--timeout=120s")
 
 
 def until_execs_are_judged(kubectl: Kubectl) -> None:

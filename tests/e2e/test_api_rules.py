@@ -28,17 +28,8 @@ def crds(kubectl: Kubectl) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def nobody_watches(crds: None, kubectl: Kubectl) -> Iterator[None]:
     """A Firebreak that an earlier session left stands still: here one looks at what the API server does alone."""
-    at = ("--namespace", installed.NAMESPACE)
-    asked = ("--ignore-not-found", "--output", "jsonpath={.spec.replicas}")
-    replicas = kubectl("get", "deployment/firebreak", *at, *asked)
-    if not replicas:
+    with installed.standing_still(kubectl):
         yield
-        return
-    kubectl("scale", "deployment/firebreak", *at, "--replicas=0")
-    kubectl("wait", "pod", *at, "--selector=app.kubernetes.io/name=firebreak", "--for=delete", "--timeout=60s")
-    yield
-    kubectl("scale", "deployment/firebreak", *at, f"--replicas={replicas}")
-    kubectl("rollout", "status", "deployment/firebreak", *at, "--timeout=120s")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import installed
 from cluster.provider import ClusterError, ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
@@ -146,8 +147,9 @@ def test_a_plan_other_than_the_one_that_was_shown_stops_though_the_cut_does_not(
     shop.apply(binding("RoleBinding", "again", "reader", web(shop)))
     shop.open("shown", fresh_pod(shop), mode="Plan", playbook="unattended")
     shop.wait("incident/shown", "jsonpath={.status.phase}=Planned")
-    shop.apply(binding("RoleBinding", "late", "reader", web(shop)))
-    kubectl("patch", "incident", "shown", *where, "--type=merge", "--patch", '{"spec":{"mode":"Respond"}}')
+    with installed.standing_still(kubectl):  # else the plan that is shown would follow the world at once
+        shop.apply(binding("RoleBinding", "late", "reader", web(shop)))
+        kubectl("patch", "incident", "shown", *where, "--type=merge", "--patch", '{"spec":{"mode":"Respond"}}')
     shop.condition("shown", "Contained", "True")
     shop.condition("shown", "IdentityContained", "False/AwaitingApproval")
     late = f"new: patch RoleBinding {shop.namespace}/late ({shop.namespace}/web)"

@@ -31,16 +31,16 @@ def where(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl, cut_playbook: 
     books = [playbook(REPORTING, quick, drift="Report"), playbook(REVOKING, quick, {"revoke": {}})]
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": books}))
     with place(cluster, kubectl, "drift") as found:
-        found.apply(*rights(found.namespace), pod("web", container(READY), serviceAccountName="web"))
+        found.apply(*rights(), pod("web", container(READY), serviceAccountName="web"))
         found.ready("pod/web")
         yield found
     kubectl("delete", "playbook", REPORTING, REVOKING, "--ignore-not-found")
 
 
-def rights(namespace: str) -> list[dict[str, Any]]:
+def rights() -> list[dict[str, Any]]:
     reads = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]
     role = {"apiGroup": RBAC, "kind": "Role", "name": "web"}
-    subjects = [{"kind": "ServiceAccount", "name": "web", "namespace": namespace}]
+    subjects = [{"kind": "ServiceAccount", "name": "web"}]  # of the binding's own namespace, the API server takes it
     metadata = {"name": "web"}
     version = f"{RBAC}/v1"
     return [
