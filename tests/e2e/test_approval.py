@@ -110,7 +110,7 @@ def test_nobody_changes_an_approval_and_the_operator_writes_none(
     with pytest.raises(ClusterError, match="an Approval cannot be changed; delete it and write another"):
         kubectl("patch", "approval", name, *where, "--type=merge", "--patch", '{"spec":{"step":"rotate"}}')
     as_operator = (f"--as={OPERATOR}", "--as-group=system:masters")
-    refused = "firebreak: the operator approves nothing, and takes no approval back; people do"
+    refused = "firebreak: Firebreak's account opens and closes no incident, approves nothing and writes no playbook"
     with pytest.raises(ClusterError, match=refused):
         kubectl("delete", "approval", name, *where, *as_operator)
     body = approval(shop, first["spec"]["digest"], OPERATOR, "mine")
