@@ -10,6 +10,7 @@ from demo.cleaning import SCRATCH
 from demo.response import NAME, PLAYBOOK, Response
 from demo.shop import SHOP, Shop
 from demo.story import Story
+from firebreak.cli.failure import Exit
 
 KEPT = ("KUBECONFIG", "PATH", "STOLEN", "FIREBREAK_STORE", "AWS_")  # variables that who looks around afterwards needs
 
@@ -49,10 +50,14 @@ def _installation(story: Story, info: ClusterInfo, *, already_installed: bool) -
     story.run("kubectl get pods -n firebreak")
     story.tell(
         "A policy that was accepted is no packet that was dropped. So Firebreak has tried, with two pods of its own, "
-        "whether this cluster enforces NetworkPolicies. What it saw:"
+        "whether this cluster enforces NetworkPolicies; and whether the API server refuses to Firebreak itself what is "
+        "not its to do. It warns that the keys of this trial's store could delete evidence: let yours not be able to."
     )
-    seen = story.run_in_terminal("firebreak preflight --no-probe")
+    seen = story.run_in_terminal("firebreak preflight --no-probe", warns=Exit.UNPROVEN)
     story.claim("enforcement is proven here", "proven" in seen and "unproven" not in seen)
+    guards = [line.split()[1:3] for line in seen.splitlines() if line.startswith("guards ")]
+    fenced = [["contain", "ok"], ["preserve", "ok"], ["eradicate", "ok"]]
+    story.claim("Firebreak's own account is fenced, tier by tier", guards == fenced)
 
 
 def _shop(story: Story) -> Shop:

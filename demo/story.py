@@ -56,12 +56,15 @@ class Story:
         self._require(command, output, code, refused=refused)
         return output
 
-    def run_in_terminal(self, command: str) -> str:
-        """The same for a command that draws for a person: it sees a terminal of 80 columns."""
+    def run_in_terminal(self, command: str, *, warns: int = 0) -> str:
+        """The same for a command that draws for a person: it sees a terminal of 80 columns.
+
+        `warns` is the exit code by which it says that it has a warning; that is no failure.
+        """
         self.show_command(command)
         output, code = run_in_terminal(["sh", "-c", command], self.environment, columns=WIDTH, timeout=COMMAND_SECONDS)
         self.show(output.splitlines())
-        self._require(command, output, code, refused=False)
+        self._require(command, output, 0 if code == warns else code, refused=False)
         return output
 
     def ask(self, command: str) -> str:

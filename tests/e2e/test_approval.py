@@ -144,9 +144,14 @@ def test_a_plan_other_than_the_one_that_was_shown_stops_though_the_cut_does_not(
 ) -> None:
     _, ben = people
     where = ("--namespace", shop.namespace)
+    closed = '{"spec":{"state":"Closed","verdict":"Exercise"}}'
+    for earlier in ("mine", "moved"):  # else they would take away again what they have approval for
+        kubectl("patch", "incident", earlier, *where, "--type=merge", "--patch", closed)
+        shop.wait(f"incident/{earlier}", "jsonpath={.status.phase}=Closed")
     shop.apply(binding("RoleBinding", "again", "reader", web(shop)))
     shop.open("shown", fresh_pod(shop), mode="Plan", playbook="unattended")
     shop.wait("incident/shown", "jsonpath={.status.phase}=Planned")
+    assert subjects(shop, "again") == [web(shop)]
     with installed.standing_still(kubectl):  # else the plan that is shown would follow the world at once
         shop.apply(binding("RoleBinding", "late", "reader", web(shop)))
         kubectl("patch", "incident", "shown", *where, "--type=merge", "--patch", '{"spec":{"mode":"Respond"}}')
