@@ -321,6 +321,17 @@ async def test_a_running_firebreak_asks_the_hook_once_and_reports_its_word_as_it
     assert (call["object"], call["state"]) == (f"CloudIdentity shop/aws-irsa {ARN} of web", "Done")
 
 
+async def test_a_record_that_had_no_room_for_the_call_has_it_made_again(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    fake.update("ServiceAccount", "shop", "web", {"metadata": {"annotations": {"eks.amazonaws.com/role-arn": ARN}}})
+    async with receiving(Reply(body='{"revoked": true}')) as receiver, replica(fake, store) as firebreak:
+        firebreak.tools.hook = CloudHook(receiver.url, KEY.encode(), "prod", firebreak.tools.clock, QUICK)
+        crowded = {"revoke": {"state": "Partial", "attempts": 1, "counts": {"Done": 300}}}
+        fake.put({**incident(playbook="unattended"), "status": {"steps": crowded}})
+        await firebreak.condition("shell", "IdentityContained", "Unknown", "RevokedByHook")
+        assert len(receiver.bodies) == 1
+
+
 async def test_without_a_hook_the_role_is_named_with_its_command(fake: FakeApi, store: EvidenceStore) -> None:
     shop(fake)
     fake.update("ServiceAccount", "shop", "web", {"metadata": {"annotations": {"eks.amazonaws.com/role-arn": ARN}}})

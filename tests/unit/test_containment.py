@@ -93,17 +93,24 @@ async def test_a_namesake_of_the_pinned_pod_is_left_alone(fake: FakeApi, store: 
     assert fake.get("Pod", "shop", "web-1")["metadata"]["labels"] == {"app": "web", "pod-template-hash": "5d"}
 
 
-async def test_a_refused_cut_is_said_loudly(fake: FakeApi, store: EvidenceStore) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "remedy"),
+    [
+        ('User "system:serviceaccount:firebreak:firebreak" cannot patch resource "pods"', True),
+        ("ValidatingAdmissionPolicy 'firebreak-contain-pods' denied request: firebreak: not in this namespace", False),
+    ],
+)
+async def test_a_refused_cut_is_said_loudly_and_a_right_is_asked_for_only_where_it_is_missing(
+    fake: FakeApi, store: EvidenceStore, refusal: str, *, remedy: bool
+) -> None:
     fake.put(web_pod())
-    fake.faults.add(
-        Fault(when=lambda c: c.line == f"PATCH {POD_PATH}", how=Answer(403, message="no right to patch pods"))
-    )
+    fake.faults.add(Fault(when=lambda c: c.line == f"PATCH {POD_PATH}", how=Answer(403, message=refusal)))
     async with replica(fake, store) as firebreak:
         fake.put(incident())
         found = await firebreak.condition("shell", "Contained", "False", "Refused")
     words = next(c["message"] for c in found["status"]["conditions"] if c["type"] == "Contained")
-    assert "no right to patch pods" in words
-    assert "manifests/components/tier-contain" in words
+    assert refusal in words
+    assert ("manifests/components/tier-contain" in words) is remedy
 
 
 async def test_a_cut_that_stays_refused_is_no_crash(fake: FakeApi, store: EvidenceStore) -> None:

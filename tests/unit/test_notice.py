@@ -61,6 +61,7 @@ def test_programs_get_a_stable_object() -> None:
     [
         ("<!channel> & <https://evil.example|log in>", "&lt;!channel&gt; &amp; &lt;https://evil.example|log in&gt;"),
         ("@channel @here @everyone @ALL", "@ channel @ here @ everyone @ ALL"),
+        ("changed by @channel.", "changed by @ channel."),
         ("disable web@all.iam.example.com", "disable web@all.iam.example.com"),
         ("[log in](https://evil.example)", "[log in] (https://evil.example)"),
         ("a\x1b[2Jb\nc\u202ed\u200be", "a?[2Jb c?d?e"),

@@ -18,7 +18,7 @@ from firebreak.engine.execute import Result
 from firebreak.engine.permit import Permit, permit
 from firebreak.engine.undone import Split, split
 from firebreak.kube import survey
-from firebreak.kube.errors import ApiError
+from firebreak.kube.errors import NO_RIGHT, ApiError
 from firebreak.model.facts import Network
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
@@ -151,8 +151,9 @@ async def leave_uncut(case: Case) -> None:
 
 async def refused(case: Case, error: ApiError) -> float:
     """The API server refused the cut itself: say so, loudly, and try again soon."""
-    remedy = needed(QUARANTINE).remedy
-    words = f"the API server refused to let Firebreak cut the pod off: {error}; {remedy} grants the right"
+    words = f"the API server refused to let Firebreak cut the pod off: {error}"
+    if NO_RIGHT in error.message:
+        words = f"{words}; {needed(QUARANTINE).remedy} grants the right"
     await case.block(QUARANTINE, Verdict(CONTAINED, "False", "Refused", words))
     return REFUSED_AGAIN
 

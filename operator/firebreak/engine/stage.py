@@ -158,10 +158,13 @@ def _undone(case: Case, stage: Stage, going: list[Change]) -> Split:
 async def _is_done(case: Case, change: Change, was: ChangeReport | None) -> bool:
     """Whether a Change was done before and the world still is as it wants it: then it is left alone.
 
-    `was` is None for what the record may have had no room for: then the world alone can tell.
+    `was` is None for what the record may have had no room for: then the world alone can tell. Of a call of the hook
+    the world here says nothing: without a record it is made again, which a hook has to bear.
     """
     if was is not None and was.state is not ChangeState.DONE:
         return False
+    if change.verb is Verb.CALL:
+        return was is not None
     return (await verify(case.tools.api, change)).state is ChangeState.DONE
 
 

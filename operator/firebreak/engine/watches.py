@@ -12,7 +12,7 @@ import structlog
 from firebreak.api.base import Json
 from firebreak.api.playbook import QUARANTINE, REVOKE
 from firebreak.kube.client import Api
-from firebreak.kube.errors import ApiError, Forbidden, Gone
+from firebreak.kube.errors import ApiError, Forbidden, Gone, TooLarge
 from firebreak.model.change import collection
 from firebreak.steps.drift import ADDED, PODS, POLICIES, Followed
 
@@ -81,10 +81,9 @@ class Watches:
                     self._saw((kind, namespace), event["type"], event["object"])
             except Gone:
                 version = ""
-                continue
-            except Forbidden as error:
+            except (Forbidden, TooLarge) as error:
                 version, pause = "", DENIED
-                self._say(kind, f"{kind} may not be watched; what is undone is seen at the resync only", error)
+                self._say(kind, f"{kind} cannot be watched; what is undone is seen at the resync only", error)
             except ApiError as error:
                 self._say(kind, f"a watch of {kind} broke; it is tried again, and the resync goes on", error)
             await asyncio.sleep(pause)

@@ -67,7 +67,8 @@ class Webhook:
         if len(self._waiting) > MOST_WAITING:
             self._failed(*self._waiting.pop(next(iter(self._waiting))), f"more than {MOST_WAITING} were waiting")
         self._woken.set()
-        self._task = self._task or asyncio.create_task(self._work())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
 
     async def close(self) -> None:
         """Drop what is not posted yet."""

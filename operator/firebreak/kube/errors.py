@@ -19,6 +19,10 @@ UNJUDGED = "failed to configure policy"
 refuses with these words and 422 whatever such a policy is about (seen on 1.35: 30 s)."""
 
 
+NO_RIGHT = '" cannot '
+"""In how RBAC words a refusal (`User "x" cannot patch resource ...`), and in no admission policy's."""
+
+
 class ApiError(Exception):
     """The API server did not do what was asked. The text says what happened, to what."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from firebreak.api.base import Json
 from firebreak.kube.client import METADATA_LIST, Api
-from firebreak.kube.errors import Conflict, Forbidden, Invalid, NotFound
+from firebreak.kube.errors import NO_RIGHT, Conflict, Forbidden, Invalid, NotFound
 from firebreak.kube.probe_objects import FREE, Run
 from firebreak.model.change import Ref, collection
 from firebreak.model.tiers import CONTAIN, ERADICATE, NODE, PRESERVE, Tier
@@ -22,7 +22,6 @@ OPERATOR = "firebreak"  # its Deployment
 MARK: Json = {"firebreak.dev/guard": "tried"}
 FRESH = 300.0  # seconds that a fence which was seen is taken to stand
 MISSING_AGAIN = 10.0  # seconds until one that was not is tried again
-NO_RIGHT = '" cannot '  # how RBAC words a refusal: what the account may not do needs no fence
 NOBODY = "nobody"
 IMPERSONATION = "cannot impersonate"
 
@@ -107,12 +106,16 @@ class Guards:
             return words
 
     async def _tried(self, tier: Tier) -> str:
+        """Try all. What does not stand is tried once more: the pod may have ended between the look and the trial."""
+        open_ = await self._open(tier) and await self._open(tier)
+        return tier.unguarded(open_) if open_ else ""
+
+    async def _open(self, tier: Tier) -> list[str]:
         pod = await self._any(collection("Pod", self._namespace)) if tier is CONTAIN else NOBODY
         node = await self._any(collection("Node")) if tier is NODE else NOBODY
         tried = trials(tier, self._namespace, pod, node)
         found = await asyncio.gather(*(self._refused(trial) for trial in tried))
-        open_ = [trial.policy for trial, refused in zip(tried, found, strict=True) if not refused]
-        return tier.unguarded(open_) if open_ else ""
+        return [trial.policy for trial, refused in zip(tried, found, strict=True) if not refused]
 
     async def _any(self, path: str) -> str:
         """The name of some object there, to try a patch on; of one that is not there if there is none."""
@@ -133,5 +136,6 @@ class Guards:
         except (Forbidden, Invalid) as error:
             if IMPERSONATION in error.message:
                 raise
+            # What the account may not do at all needs no fence.
             return f"'{trial.policy}'" in error.message or NO_RIGHT in error.message
         return False

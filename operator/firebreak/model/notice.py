@@ -16,7 +16,7 @@ from firebreak.api.base import Json
 from firebreak.model.words import printable
 
 LONGEST = 3000  # characters of one field: Slack cuts a message at 40,000, people read less
-MENTION = re.compile(r"@(?=(?:channel|here|everyone|all)\b(?!\.))", re.IGNORECASE)
+MENTION = re.compile(r"@(?=(?:channel|here|everyone|all)\b(?!\.\w))", re.IGNORECASE)
 
 
 class Format(StrEnum):

@@ -21,7 +21,7 @@ def preflight(
         str, typer.Option(metavar="NAME", help="The operator's service account, whose rights are checked.")
     ] = "firebreak",
 ) -> None:
-    """Check what Firebreak stands on: API server, CRDs, rights by tier, evidence store, enforcement, clocks.
+    """Check what Firebreak stands on: API server, CRDs, rights by tier, guards, evidence store, enforcement, clocks.
 
     The namespace (-n) is Firebreak's own, by default FIREBREAK_NAMESPACE or firebreak. The store is the one that
     FIREBREAK_STORE names here; to check the operator's run this inside its pod.
