@@ -46,7 +46,7 @@ from thief import CORE, KEY, UID, Attempt, Thief, on, write_rights
 IDLE = "touch /ready; exec sleep 1000000"
 TIER_NODE = Path(__file__).parents[2] / "manifests" / "components" / "tier-node"
 PROBE = Run("0badbad0", "firebreak", "busybox:1.35").pod_body(CUT)
-OPTED_IN = {"firebreak.dev/rotate": json.dumps({"password": {"length": 12}})}
+OPTED_IN = {"firebreak.dev/rotate": json.dumps({"password": {"length": 12, "alphabet": "hex"}})}
 KNOWN_GOOD = "busybox:known-good"
 FORBIDDEN = 403
 ROLLING = ("Deployment", "StatefulSet", "DaemonSet")
@@ -110,7 +110,7 @@ def furnish(ward: Place) -> None:
         account("clerk"),
         pod("desk", container(IDLE)),
         held,
-        secret("opted", OPTED_IN, password="old", host="db"),
+        secret("opted", OPTED_IN, password="old", host="db", hex="old"),
         secret("plain", password="old"),
         secret("lasting", {"kubernetes.io/service-account.name": "clerk"}, TOKEN_TYPE),
         network_policy("shut", {"podSelector": {}}),

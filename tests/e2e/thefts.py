@@ -124,6 +124,10 @@ def on_probe(body: Object) -> list[Attempt]:
             ("run a probe with another command", pods, holding(command=["sh"])),
             ("run a probe with the store's keys", pods, holding(**keys)),
             ("run a probe with a volume of the store's keys", pods, run(volumes=volumes)),
+            ("run a probe on a node of their choice", pods, run(nodeName="node1")),
+            ("drive others out by a probe", pods, run(priorityClassName="system-node-critical")),
+            ("run a program before the probe", pods, holding(lifecycle={"postStart": {"exec": {"command": ["id"]}}})),
+            ("make a probe another's", pods, {**body, "metadata": {**body["metadata"], "ownerReferences": [owner()]}}),
         ),
         *abuses(policy, "delete", "pods", ("delete Firebreak's pod", f"{pods}/desk", None)),
     ]
