@@ -79,10 +79,19 @@ async def _by_firebreak(api: Api, log: AuditLog, namespace: str, pod: str) -> fl
 
 
 async def _settled(api: Api, incident: Ref) -> None:
-    """Wait for the rest of the response, which would otherwise run beside the next measurement."""
+    """Wait until the cut is judged, then end the response: it would run beside the next measurement.
+
+    The pod never starts, so a capture would wait for it.
+    """
     async with asyncio.timeout(PATIENCE):
-        while not ((await api.get(incident)).get("status") or {}).get("evidence"):  # noqa: ASYNC110 - see _event
+        while not await _contained(api, incident):  # noqa: ASYNC110 - see _event
             await asyncio.sleep(LOOK)
+    await api.delete(incident)
+
+
+async def _contained(api: Api, incident: Ref) -> bool:
+    status = (await api.get(incident)).get("status") or {}
+    return "containedAt" in (status.get("timings") or {})
 
 
 async def _bare(api: Api, log: AuditLog, namespace: str, pod: str) -> float:
