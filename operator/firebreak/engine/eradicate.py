@@ -15,7 +15,7 @@ from firebreak.engine.stage import Stage
 from firebreak.kube import exposure, survey
 from firebreak.model.change import Change, Ref, Verb
 from firebreak.model.facts import Answer, Nodes, Secrets, Workload
-from firebreak.model.record import step, unlisted_done
+from firebreak.model.record import done, step, unlisted_done
 from firebreak.model.verdict import CORDONED, IDENTITY, RECOVERED, ROTATED, Verdict
 from firebreak.steps import cordon, replace, revoke, rotate, suspicion
 
@@ -54,10 +54,9 @@ class Revoke:
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
         """Shrink bindings, also those that somebody has put back."""
-        recorded = step(case.status, self.name).changes
-        done = {change_id for change_id, was in recorded.items() if was.state is ChangeState.DONE}
-        shrunk = [change for right in await rights(case) for change in revoke.plan(right, done)]
-        called = [i.change for i in await identities(case) if i.certain and i.change.id not in done]
+        before = done(step(case.status, self.name))
+        shrunk = [change for right in await rights(case) for change in revoke.plan(right, before)]
+        called = [i.change for i in await identities(case) if i.certain and i.change.id not in before]
         return (*shrunk, *(called if case.tools.hook else ()))
 
     async def confirm(self, case: Case) -> Verdict | None:
@@ -65,9 +64,7 @@ class Revoke:
         answers: list[Answer] = []
         for right in await rights(case):
             answers += await asyncio.gather(*(survey.ask(case.tools.api, q) for q in revoke.questions(right)))
-        recorded = step(case.status, self.name).changes
-        ended = {change_id for change_id, was in recorded.items() if was.state is ChangeState.DONE}
-        return revoke.judge(accounts(case), answers, await identities(case), ended)
+        return revoke.judge(accounts(case), answers, await identities(case), done(step(case.status, self.name)))
 
     def patience(self, case: Case) -> float:  # noqa: ARG002 - one shape for all stages
         """The authorizer's caches settle within seconds: the first answer may be stale."""

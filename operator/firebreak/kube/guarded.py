@@ -7,7 +7,7 @@ from dataclasses import replace
 from firebreak.api.base import Json
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError
-from firebreak.model.loose import mapping, mappings, text
+from firebreak.model.loose import controller, mapping, mappings, text
 from firebreak.model.pod import Pod
 from firebreak.model.rails import Backend, Guarded, Size
 
@@ -42,10 +42,16 @@ async def behind(api: Api, namespace: str, pods: Iterable[Pod]) -> dict[str, lis
     services = await api.list_all("Service", namespace)
     selectors = {s["metadata"]["name"]: (s.get("spec") or {}).get("selector") or {} for s in services}
     wanted = {n: s for n, s in selectors.items() if s and any(s.items() <= pod.labels.items() for pod in ours)}
-    found = await asyncio.gather(
-        *(api.list_all("Pod", namespace, labels=",".join(f"{k}={v}" for k, v in s.items())) for s in wanted.values())
-    )
+    found = await asyncio.gather(*(_selected(api, namespace, selector) for selector in wanted.values()))
     return {name: [Pod(pod) for pod in items] for name, items in zip(wanted, found, strict=True)}
+
+
+async def _selected(
+    api: Api, namespace: str, selector: Mapping[str, str], *, metadata_only: bool = False
+) -> list[Json]:
+    """The pods that a Service's selector selects."""
+    labels = ",".join(f"{key}={value}" for key, value in selector.items())
+    return await api.list_all("Pod", namespace, labels=labels, metadata_only=metadata_only)
 
 
 async def _backends(
@@ -56,14 +62,7 @@ async def _backends(
     wanted = {service: why for service, why in services.items() if service[0] not in before.namespaces}
     found = await asyncio.gather(*(_backend(api, service, why) for service, why in wanted.items()))
     backends = tuple(backend for backend in found if backend is not None)
-    lists = await asyncio.gather(
-        *(
-            api.list_all(
-                "Pod", b.namespace, labels=",".join(f"{k}={v}" for k, v in b.selector.items()), metadata_only=True
-            )
-            for b in backends
-        )
-    )
+    lists = await asyncio.gather(*(_selected(api, b.namespace, b.selector, metadata_only=True) for b in backends))
     pods = {
         (backend.namespace, pod["metadata"]["name"]): backend.why
         for backend, items in zip(backends, lists, strict=True)
@@ -125,10 +124,10 @@ async def _sizes_in(api: Api, namespace: str) -> dict[tuple[str, str], Size]:
     return sizes | {(namespace, each["name"]): Size(each["owner"], totals[each["owner"]]) for each in sets}
 
 
-def _counted(controller: Json) -> Json:
-    metadata, spec = controller["metadata"], mapping(controller.get("spec"))
-    owner = next((o for o in mappings(metadata.get("ownerReferences")) if o.get("controller")), None)
-    wanted = spec.get("replicas", mapping(controller.get("status")).get("desiredNumberScheduled"))
+def _counted(workload: Json) -> Json:
+    metadata, spec = workload["metadata"], mapping(workload.get("spec"))
+    owner = controller(metadata)
+    wanted = spec.get("replicas", mapping(workload.get("status")).get("desiredNumberScheduled"))
     name = text(metadata.get("name"))
     return {
         "name": name,

@@ -9,6 +9,7 @@ from firebreak.api.base import Json
 from firebreak.api.incident import Selector, Target
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, NotFound
+from firebreak.model import loose
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account, Answer, Grant, Network, Rights, Workload
 from firebreak.model.names import IncidentRef
@@ -92,8 +93,7 @@ async def _pods_of(api: Api, workload: Json) -> list[Json]:
 
 def controller(obj: Json) -> Json:
     """Return the ownerReference of the controller that owns an object, empty when none does."""
-    owners = obj["metadata"].get("ownerReferences") or []
-    return next((o for o in owners if o.get("controller")), {})
+    return loose.controller(obj["metadata"]) or {}
 
 
 async def network(api: Api, incident: IncidentRef, pods: tuple[Pod, ...]) -> Network:

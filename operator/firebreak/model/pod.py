@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from firebreak.api.base import Json
 from firebreak.model.change import Ref
-from firebreak.model.loose import mapping, mappings, text
+from firebreak.model.loose import controller, mapping, mappings, text
 from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE_LABEL, QUARANTINE_PREFIX
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
@@ -94,7 +94,7 @@ class Pod:
     @property
     def controller(self) -> Json | None:
         """The ownerReference of its controller, if one still owns it."""
-        return next((o for o in mappings(self.metadata.get("ownerReferences")) if o.get("controller")), None)
+        return controller(self.metadata)
 
     @property
     def known_as(self) -> str:

@@ -38,10 +38,14 @@ def with_step(status: IncidentStatus, name: str, **fields: Any) -> IncidentStatu
     return status.model_copy(update={"steps": {**status.steps, name: report}})
 
 
+def done(report: StepReport) -> set[str]:
+    """Return the ids of the Changes of a step that its record lists as done."""
+    return {change_id for change_id, change in report.changes.items() if change.state is ChangeState.DONE}
+
+
 def unlisted_done(report: StepReport) -> int:
     """Return how many Changes of a step were done that its record, as an earlier leader left it, had no room for."""
-    listed = sum(change.state is ChangeState.DONE for change in report.changes.values())
-    return max(report.counts.get(ChangeState.DONE, 0) - listed, 0)
+    return max(report.counts.get(ChangeState.DONE, 0) - len(done(report)), 0)
 
 
 def with_changes(status: IncidentStatus, name: str, reports: Mapping[str, ChangeReport]) -> IncidentStatus:

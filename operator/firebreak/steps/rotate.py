@@ -16,7 +16,7 @@ from firebreak.api.status import ChangeReport, ChangeState
 from firebreak.model.change import Change, Generated, Ref, Risk, Verb
 from firebreak.model.facts import Secrets, SecretUse
 from firebreak.model.gitops import put_back
-from firebreak.model.loose import mapping, mappings, text
+from firebreak.model.loose import controller, mapping, mappings, text
 from firebreak.model.names import ROTATE_ANNOTATION
 from firebreak.model.pod import Pod
 from firebreak.model.verdict import ROTATED, Verdict
@@ -101,8 +101,7 @@ def _by_hand(facts: Secrets, use: SecretUse) -> str:
     ways = "; ".join(use.ways)
     if use.metadata is None:
         return f"named by the pod ({ways}) but not there now; rotate what it held"
-    owner = next((o for o in use.metadata.get("ownerReferences") or [] if o.get("controller")), None)
-    if owner:
+    if owner := controller(use.metadata):
         return f"{owner.get('kind')} {owner.get('name')} owns it; rotate at the source, it would be overwritten here"
     if ROTATE_ANNOTATION not in (use.metadata.get("annotations") or {}):
         opt_in = f"its owner did not opt in with the annotation {ROTATE_ANNOTATION}"
