@@ -105,10 +105,10 @@ async def test_what_cannot_be_read_about_webhooks_stops_nothing_and_keeps_what_w
     async with replica(fake, store) as firebreak:
         rails = firebreak.tools.rails
         await rails.refresh(firebreak.tools.api)
-        assert set(rails.guarded.pods) == {("shop", "web-1"), ("shop", "web-2")}
+        assert set(rails.known.pods) == {("shop", "web-1"), ("shop", "web-2")}
         fake.faults.add(Fault(when=lambda c: c.resource == "services", how=Answer(403)))
         await rails.refresh(firebreak.tools.api)
-    assert set(rails.guarded.pods) == {("shop", "web-1"), ("shop", "web-2")}
+    assert set(rails.known.pods) == {("shop", "web-1"), ("shop", "web-2")}
 
 
 async def test_an_empty_service_waits_for_a_person_and_evidence_does_not(fake: FakeApi, store: EvidenceStore) -> None:

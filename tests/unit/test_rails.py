@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from builders import INCIDENT, pod, unhurried
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.facts import Network
-from firebreak.model.rails import Alarm, Backend, Guarded, Limits, Size
+from firebreak.model.rails import Alarm, Backend, Limits, Protected, Size
 from firebreak.steps import rails
 from firebreak.steps.quarantine import judge
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LIMITS = Limits(timedelta(minutes=10), namespace=3, total=5, reserve=2, share=0.5)
 WEBHOOK = Backend("shop", {"app": "policy"}, "it answers admission webhook policy.example.com")
-GUARDED = Guarded(
+KNOWN = Protected(
     namespaces=rails.namespaces("firebreak", ("payments",)),
     backends=(WEBHOOK,),
     pods={("shop", "policy-1"): WEBHOOK.why},
@@ -39,7 +39,7 @@ GUARDED = Guarded(
     ],
 )
 def test_what_is_protected_says_why(namespace: str, name: str, labels: dict[str, str] | None, why: str) -> None:
-    assert rails.protected(GUARDED, namespace, name, labels) == why
+    assert rails.protected(KNOWN, namespace, name, labels) == why
 
 
 def test_no_setting_takes_the_protection_of_kube_system_and_of_firebreak_away() -> None:
@@ -48,8 +48,8 @@ def test_no_setting_takes_the_protection_of_kube_system_and_of_firebreak_away() 
 
 
 def test_a_backend_without_a_selector_protects_nothing() -> None:
-    guarded = Guarded(backends=(Backend("shop", {}, "no"),))
-    assert rails.protected(guarded, "shop", "web-1", {"app": "web"}) == ""
+    known = Protected(backends=(Backend("shop", {}, "no"),))
+    assert rails.protected(known, "shop", "web-1", {"app": "web"}) == ""
 
 
 @pytest.mark.parametrize(
@@ -76,44 +76,44 @@ def alarm(uid: str, *pods: str, minutes: float = 0, **fields: Any) -> Alarm:
 
 def test_the_breaker_lets_pass_up_to_its_bound_in_a_namespace() -> None:
     passed = [alarm("1"), alarm("2")]
-    assert rails.breaker(alarm("4"), passed, LIMITS, GUARDED) == ""
+    assert rails.breaker(alarm("4"), passed, LIMITS, KNOWN) == ""
     words = "3 automatic incidents of namespace shop have cut pods off within 10 minutes"
-    assert rails.breaker(alarm("4"), [*passed, alarm("3")], LIMITS, GUARDED) == words
-    assert rails.breaker(alarm("4", namespace="other"), [*passed, alarm("3")], LIMITS, GUARDED) == ""
+    assert rails.breaker(alarm("4"), [*passed, alarm("3")], LIMITS, KNOWN) == words
+    assert rails.breaker(alarm("4", namespace="other"), [*passed, alarm("3")], LIMITS, KNOWN) == ""
 
 
 def test_the_breaker_counts_all_namespaces_together_too() -> None:
     passed = [alarm(str(n), namespace=f"ns{n}") for n in range(5)]
     words = "5 automatic incidents have cut pods off within 10 minutes"
-    assert rails.breaker(alarm("x"), passed, LIMITS, GUARDED) == words
+    assert rails.breaker(alarm("x"), passed, LIMITS, KNOWN) == words
 
 
 def test_what_lies_outside_the_window_or_a_person_opened_does_not_count() -> None:
     old = [alarm(str(n), minutes=-10.1) for n in range(9)]
     people = [alarm(f"p{n}", automatic=False) for n in range(9)]
-    assert rails.breaker(alarm("x"), [*old, *people], LIMITS, GUARDED) == ""
+    assert rails.breaker(alarm("x"), [*old, *people], LIMITS, KNOWN) == ""
 
 
 def test_critical_ones_have_a_reserve_and_it_ends() -> None:
     critical = alarm("x", critical=True)
-    assert rails.breaker(critical, [alarm(str(n)) for n in range(4)], LIMITS, GUARDED) == ""
-    assert rails.breaker(critical, [alarm(str(n)) for n in range(5)], LIMITS, GUARDED) != ""
+    assert rails.breaker(critical, [alarm(str(n)) for n in range(4)], LIMITS, KNOWN) == ""
+    assert rails.breaker(critical, [alarm(str(n)) for n in range(5)], LIMITS, KNOWN) != ""
 
 
 def test_no_more_than_the_share_of_a_workload_is_cut() -> None:
     """A Deployment of four: two may be under quarantine, whoever cut them."""
     one, two = alarm("1", "web-5d-aaaaa"), alarm("2", "web-5d-bbbbb", automatic=False, minutes=-60)
-    assert rails.breaker(alarm("3", "web-5d-ccccc"), [one], LIMITS, GUARDED) == ""
+    assert rails.breaker(alarm("3", "web-5d-ccccc"), [one], LIMITS, KNOWN) == ""
     words = "3 of the 4 pods of Deployment web would be under quarantine"
-    assert rails.breaker(alarm("3", "web-5d-ccccc"), [one, two], LIMITS, GUARDED) == words
-    assert rails.breaker(alarm("3", "web-5d-ccccc", critical=True), [one, two], LIMITS, GUARDED) == ""
-    assert rails.breaker(alarm("3", "web-5d-bbbbb"), [one, two], LIMITS, GUARDED) == ""  # cut already: no more of it
+    assert rails.breaker(alarm("3", "web-5d-ccccc"), [one, two], LIMITS, KNOWN) == words
+    assert rails.breaker(alarm("3", "web-5d-ccccc", critical=True), [one, two], LIMITS, KNOWN) == ""
+    assert rails.breaker(alarm("3", "web-5d-bbbbb"), [one, two], LIMITS, KNOWN) == ""  # cut already: no more of it
 
 
 def test_one_alarm_about_many_pods_is_weighed_as_a_whole_and_small_workloads_are_not() -> None:
     many = alarm("1", "web-5d-aaaaa", "web-5d-bbbbb", "web-5d-ccccc", "unknown-1")
-    assert rails.breaker(many, [], LIMITS, GUARDED) == "3 of the 4 pods of Deployment web would be under quarantine"
-    assert rails.breaker(alarm("1", "db-0", "db-1"), [], LIMITS, GUARDED) == ""
+    assert rails.breaker(many, [], LIMITS, KNOWN) == "3 of the 4 pods of Deployment web would be under quarantine"
+    assert rails.breaker(alarm("1", "db-0", "db-1"), [], LIMITS, KNOWN) == ""
 
 
 alarms = st.builds(
@@ -130,10 +130,10 @@ alarms = st.builds(
 @unhurried
 @given(alarms, st.lists(alarms, max_size=20))
 def test_a_person_is_never_held_back_and_more_that_passed_never_opens_the_way(one: Alarm, passed: list[Alarm]) -> None:
-    if rails.breaker(one, passed, LIMITS, GUARDED):
+    if rails.breaker(one, passed, LIMITS, KNOWN):
         assert one.automatic
     else:
-        assert rails.breaker(one, passed[1:], LIMITS, GUARDED) == ""
+        assert rails.breaker(one, passed[1:], LIMITS, KNOWN) == ""
 
 
 @unhurried
@@ -141,7 +141,7 @@ def test_a_person_is_never_held_back_and_more_that_passed_never_opens_the_way(on
 def test_the_counts_hold_whatever_comes(storm: list[Alarm]) -> None:
     passed: list[Alarm] = []
     for one in storm:
-        if not rails.breaker(one, passed, LIMITS, GUARDED):
+        if not rails.breaker(one, passed, LIMITS, KNOWN):
             passed.append(one)
     automatic = [a for a in passed if a.automatic]
     for one in automatic:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from firebreak.cli.checks import Check, Outcome
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Forbidden
-from firebreak.kube.guard import OPERATOR, Guards
+from firebreak.kube.guard import DEPLOYMENT, Guards
 from firebreak.kube.survey import find
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account
@@ -36,7 +36,7 @@ async def _fence(asking: Guards, tier: Tier, account: Account) -> Check:
     try:
         words = await asking.missing(tier)
     except Forbidden as error:
-        inside = f"kubectl exec -n {account.namespace} deployment/{OPERATOR} -- firebreak preflight --no-probe"
+        inside = f"kubectl exec -n {account.namespace} deployment/{DEPLOYMENT} -- firebreak preflight --no-probe"
         return Check(name, Outcome.UNKNOWN, f"not tried: {error.message}", inside)
     if words:
         return Check(name, Outcome.FAILED, words, tier.remedy)
@@ -45,7 +45,7 @@ async def _fence(asking: Guards, tier: Tier, account: Account) -> Check:
 
 def _no_pod(account: Account) -> Check:
     words = f"not tried: it takes a pod in namespace {account.namespace}, and there is none"
-    see = f"kubectl get deployment/{OPERATOR} -n {account.namespace}"
+    see = f"kubectl get deployment/{DEPLOYMENT} -n {account.namespace}"
     return Check(f"guards {CONTAIN.name}", Outcome.UNKNOWN, words, see)
 
 

@@ -12,7 +12,7 @@ from firebreak.api.playbook import REPLACE, Drift, Replace
 from firebreak.api.status import ChangeState, IncidentStatus
 from firebreak.engine.case import Tools
 from firebreak.engine.execute import Result, carry_out, send
-from firebreak.kube import guarded, survey
+from firebreak.kube import protected, survey
 from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
 from firebreak.model.change import Change, Ref
@@ -123,7 +123,7 @@ async def too_much(tools: Tools, incident: Incident, found: Meant, *, approved: 
         return held
     if approved:
         return None
-    services = rails.emptied(found.pods, await guarded.behind(tools.api, incident.id.namespace, found.pods))
+    services = rails.emptied(found.pods, await protected.behind(tools.api, incident.id.namespace, found.pods))
     return rails.all_behind(services) if services else None
 
 

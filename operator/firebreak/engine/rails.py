@@ -12,13 +12,13 @@ import structlog
 
 from firebreak.api.base import Json
 from firebreak.api.incident import Mode, Rail
-from firebreak.kube import guarded
+from firebreak.kube import protected
 from firebreak.kube.client import Api
 from firebreak.model.clock import Clock
 from firebreak.model.incident import Incident, identify
 from firebreak.model.loose import mapping, text
 from firebreak.model.pod import Pod
-from firebreak.model.rails import Alarm, Guarded, Held, Limits
+from firebreak.model.rails import Alarm, Held, Limits, Protected
 from firebreak.settings import Settings
 from firebreak.steps import rails
 
@@ -29,7 +29,7 @@ class Rails:
     """What may hold a cut back. Nothing here waits for a call, but `refresh`."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self.guarded = Guarded(rails.namespaces(settings.namespace, settings.protected_namespaces))
+        self.known = Protected(rails.namespaces(settings.namespace, settings.protected_namespaces))
         self.wanted = asyncio.Event()  # set when something is to be read anew
         self._clock = clock
         self._stores = dict.fromkeys(_stores(settings), "it stands before the evidence store")
@@ -76,7 +76,7 @@ class Rails:
     def _protected(self, incident: Incident, name: str, labels: Mapping[str, str] | None = None) -> str:
         if Rail.PROTECTED in incident.spec.overrides:
             return ""
-        return rails.protected(self.guarded, incident.id.namespace, name, labels)
+        return rails.protected(self.known, incident.id.namespace, name, labels)
 
     def spare(self, incident: Incident, pods: Iterable[Pod]) -> dict[str, str]:
         """Return which of the pods of a target that may grow are protected, by name, and why."""
@@ -93,7 +93,7 @@ class Rails:
         if uid not in self._tripped:
             alarm = _alarm(incident.raw, self._clock, pods)
             passed = [a for a in self._alarms.values() if a.uid in self._cutting or not a.automatic]
-            if not (why := rails.breaker(alarm, passed, self._limits, self.guarded)):
+            if not (why := rails.breaker(alarm, passed, self._limits, self.known)):
                 self._alarms[uid] = alarm
                 self._cutting.add(uid)
                 return None
@@ -105,7 +105,7 @@ class Rails:
         """Read anew what is protected. What cannot be read is said once, and what was known of it stays."""
         self.wanted.clear()
         self._sized = {alarm.namespace for alarm in self._alarms.values() if alarm.automatic}
-        self.guarded, unread = await guarded.read(api, self.guarded, self._stores, sorted(self._sized))
+        self.known, unread = await protected.read(api, self.known, self._stores, sorted(self._sized))
         if unread and unread != self._unread:
             log.warning("guard rails know less than they should: what stands behind webhooks, or sizes", unread=unread)
         self._unread = unread

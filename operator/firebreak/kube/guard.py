@@ -18,7 +18,7 @@ from firebreak.model.change import Ref, collection
 from firebreak.model.tiers import CONTAIN, ERADICATE, NODE, PRESERVE, Tier
 
 GUARD = "firebreak-guard"  # the name of what the trials would make, and of the Secret that one of them would change
-OPERATOR = "firebreak"  # its Deployment
+DEPLOYMENT = "firebreak"  # its Deployment
 MARK: Json = {"firebreak.dev/guard": "tried"}
 FRESH = 300.0  # seconds that a fence which was seen is taken to stand
 MISSING_AGAIN = 10.0  # seconds until one that was not is tried again
@@ -58,13 +58,13 @@ def trials(tier: Tier, namespace: str, pod: str, node: str) -> tuple[Trial, ...]
         ERADICATE.name: (
             Trial(
                 "firebreak-eradicate-bindings",
-                Ref("ClusterRoleBinding", f"{OPERATOR}-{ERADICATE.name}"),
+                Ref("ClusterRoleBinding", f"{DEPLOYMENT}-{ERADICATE.name}"),
                 {"subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": GUARD}]},
             ),
             Trial("firebreak-eradicate-secrets", Ref("Secret", GUARD, namespace), {"metadata": {"labels": MARK}}),
             Trial(
                 "firebreak-eradicate-workloads",
-                Ref("Deployment", OPERATOR, namespace),
+                Ref("Deployment", DEPLOYMENT, namespace),
                 {"spec": {"template": {"metadata": {"annotations": MARK}}}},
             ),
         ),

@@ -26,7 +26,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Guarded:
+class Protected:
     """What was protected when it was read last. Looked up without a call: a cut waits for no read."""
 
     namespaces: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from firebreak.api.incident import Rail
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
-from firebreak.model.rails import Alarm, Guarded, Held, Limits
+from firebreak.model.rails import Alarm, Held, Limits, Protected
 from firebreak.model.words import listed
 
 KUBE_SYSTEM = "kube-system"
@@ -37,11 +37,11 @@ def service_of(url: str) -> tuple[str, str] | None:
     return rest[0], name
 
 
-def protected(guarded: Guarded, namespace: str, name: str, labels: Mapping[str, str] | None = None) -> str:
+def protected(known: Protected, namespace: str, name: str, labels: Mapping[str, str] | None = None) -> str:
     """Return why a pod must not be cut by itself, empty when it may. Without labels its name alone has to tell."""
-    if why := guarded.namespaces.get(namespace) or guarded.pods.get((namespace, name)):
+    if why := known.namespaces.get(namespace) or known.pods.get((namespace, name)):
         return why
-    for backend in guarded.backends:
+    for backend in known.backends:
         mine = backend.selector.items() <= (labels or {}).items()
         if backend.namespace == namespace and backend.selector and mine:
             return backend.why
@@ -54,7 +54,7 @@ def shield(incident: IncidentRef, spared: Mapping[str, str]) -> Held:
     return Held(Rail.PROTECTED, f"not cut off, for it is protected: {words}. {_override(incident, Rail.PROTECTED)}")
 
 
-def breaker(alarm: Alarm, passed: Iterable[Alarm], limits: Limits, guarded: Guarded) -> str:
+def breaker(alarm: Alarm, passed: Iterable[Alarm], limits: Limits, known: Protected) -> str:
     """Return why the breaker holds an alarm back, empty when it passes. `passed`: the others that cut, or may.
 
     A person's is never held back. One of severity Critical has the reserve beyond the counts, and no bound of shares:
@@ -71,11 +71,11 @@ def breaker(alarm: Alarm, passed: Iterable[Alarm], limits: Limits, guarded: Guar
         return f"{here} automatic incidents of namespace {alarm.namespace} have cut pods off {minutes}"
     if len(near) >= limits.total + more:
         return f"{len(near)} automatic incidents have cut pods off {minutes}"
-    return "" if alarm.critical else _too_large_a_share(alarm, others, limits, guarded)
+    return "" if alarm.critical else _too_large_a_share(alarm, others, limits, known)
 
 
-def _too_large_a_share(alarm: Alarm, others: Iterable[Alarm], limits: Limits, guarded: Guarded) -> str:
-    sized = _by_workload(alarm.namespace, guarded)
+def _too_large_a_share(alarm: Alarm, others: Iterable[Alarm], limits: Limits, known: Protected) -> str:
+    sized = _by_workload(alarm.namespace, known)
     cut = {name for other in others if other.namespace == alarm.namespace for name in other.pods} | alarm.pods
     for workload, pods in sorted({size for name in alarm.pods if (size := sized(name))}):
         number = sum(1 for name in cut if sized(name) == (workload, pods))
@@ -84,11 +84,11 @@ def _too_large_a_share(alarm: Alarm, others: Iterable[Alarm], limits: Limits, gu
     return ""
 
 
-def _by_workload(namespace: str, guarded: Guarded) -> Callable[[str], tuple[str, int] | None]:
+def _by_workload(namespace: str, known: Protected) -> Callable[[str], tuple[str, int] | None]:
     """By a pod's name alone: controllers name their pods after themselves, and nothing more is known before a cut."""
 
     def sized(name: str) -> tuple[str, int] | None:
-        size = guarded.sizes.get((namespace, name.rpartition("-")[0]))
+        size = known.sizes.get((namespace, name.rpartition("-")[0]))
         return (size.workload, size.pods) if size else None
 
     return sized

@@ -9,15 +9,15 @@ from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError
 from firebreak.model.loose import controller, mapping, mappings, text
 from firebreak.model.pod import Pod
-from firebreak.model.rails import Backend, Guarded, Size
+from firebreak.model.rails import Backend, Protected, Size
 
 WEBHOOKS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 Service = tuple[str, str]  # namespace and name
 
 
 async def read(
-    api: Api, before: Guarded, stores: Mapping[Service, str], sized: Iterable[str]
-) -> tuple[Guarded, list[str]]:
+    api: Api, before: Protected, stores: Mapping[Service, str], sized: Iterable[str]
+) -> tuple[Protected, list[str]]:
     """Return what is protected now, and in words what could not be read: of that, what was known before is kept.
 
     `stores`: further Services, and why their pods are protected. `sized`: namespaces whose workloads are counted.
@@ -55,7 +55,7 @@ async def _selected(
 
 
 async def _backends(
-    api: Api, before: Guarded, stores: Mapping[Service, str]
+    api: Api, before: Protected, stores: Mapping[Service, str]
 ) -> tuple[tuple[Backend, ...], dict[tuple[str, str], str]]:
     """Pods in namespaces that are protected anyhow are not looked for."""
     services = {**await _named_by_the_cluster(api), **stores}
