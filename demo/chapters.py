@@ -88,6 +88,7 @@ def _proof(story: Story, opened: Shop, loot: Loot, answer: Response) -> None:
     checks.network(story, opened, loot, answer)
     checks.identity(story, opened, loot)
     checks.workload(story, loot)
+    checks.lock(story, loot)
     checks.customers(story, answer)
 
 

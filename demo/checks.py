@@ -69,6 +69,20 @@ def workload(story: Story, loot: Loot) -> None:
     )
 
 
+def lock(story: Story, loot: Loot) -> None:
+    """Who may change all that is in the namespace cannot do away with the pod, enter it or set it free."""
+    story.tell("The attacker has the laptop of Jane as well, who may edit everything in the shop. So, as Jane:")
+    tries = (
+        f"delete pod {loot.pod}",
+        f"exec {loot.pod} -- rm {IMPLANT}",
+        f"label pod {loot.pod} quarantine- app=web",
+        "delete networkpolicies --all",
+    )
+    answers = [story.run(f"kubectl --as=jane -n {SHOP} {words}", refused=True) for words in tries]
+    refused = [answer for answer in answers if "firebreak:" in answer]
+    story.claim("she may neither delete the pod, nor enter it, nor set it free", len(refused) == len(tries))
+
+
 def record(story: Story, response: Response) -> None:
     """The record says the same as the world."""
     wanted = ("Contained", "EvidencePreserved", "IdentityContained", "SecretsRotated", "Recovered")
