@@ -31,7 +31,7 @@ from arena import (
 )
 from cluster import control
 from cluster.provider import ClusterInfo
-from cluster.settings import MACHINE_IP
+from cluster.settings import MACHINE_IP, POD_CIDR
 from cluster.waiting import wait_until
 from conftest import Kubectl
 
@@ -179,7 +179,7 @@ def test_ingress_is_allowed_by_ip_block_but_for_its_exceptions(arena: Arena) -> 
 
 def test_egress_is_allowed_by_ip_block_but_for_its_exceptions(arena: Arena) -> None:
     stranger = arena.targets[STRANGER_HTTP].partition(":")[0]
-    block = {"cidr": "10.244.0.0/16", "except": [f"{stranger}/32"]}
+    block = {"cidr": POD_CIDR, "except": [f"{stranger}/32"]}
     arena.policy(WEB, policyTypes=["Egress"], egress=[{"to": [{"ipBlock": block}]}])
     arena.reaches(web={CLIENT_HTTP})
 

@@ -37,6 +37,7 @@ class LocalCluster:
         programs = binaries.build(binaries.LOCAL_PROGRAMS, self.paths.cache)
         with self._lock():
             namespaces = self._namespaces()
+            self.paths.number.write_text(str(settings.NUMBER))  # before anything bears an address
             pki.ensure(self.paths)
             configs.write(self.paths)
             if namespaces.record() is None:

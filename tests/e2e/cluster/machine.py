@@ -25,8 +25,8 @@ BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 BACKSTOP_METRIC = "4000"  # of the unreachable routes: higher than any real one, lower in preference
 ROUTED = (settings.POD_CIDR, settings.SERVICE_CIDR)
 ANOTHER_CLUSTER = (
-    f"the link {settings.MACHINE_LINK} exists: another local cluster runs on this machine. Stop it with "
-    "`python -m cluster down` and the FIREBREAK_CLUSTER_HOME it was started with."
+    f"the link {settings.MACHINE_LINK} is another local cluster's. Stop that one with `python -m cluster down` and the "
+    "FIREBREAK_CLUSTER_HOME it was started with, or begin anew with another number: `python -m cluster down --purge`."
 )
 
 

@@ -1,7 +1,8 @@
 """Names, addresses and folders of the local cluster: every other module asks here.
 
 The address ranges are private ones that are rarely used. Nothing of them is ever routed beyond this machine
-(see `network.py`), and `network.py` refuses to start when something else already uses one of them.
+(see `machine.py`), and `machine.py` refuses to start when something else already uses one of them. Clusters with homes
+of their own run beside each other: each has a number, and with it its own link, ranges and cgroup.
 """
 
 import os
@@ -11,30 +12,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 CONFIG = PACKAGE / "config"
 AUDIT_POLICY = PACKAGE.parents[2] / "manifests" / "audit" / "policy.yaml"
-
-NODE = "node1"
-NODE_IP = "10.243.0.1"
-MACHINE_IP = "10.243.0.254"
-LINK_PREFIX = 24
-LINK_CIDR = "10.243.0.0/24"
-POD_CIDR = "10.244.0.0/16"
-NODE_POD_CIDR = "10.244.0.0/24"
-SERVICE_CIDR = "10.96.0.0/16"
-KUBERNETES_SERVICE_IP = "10.96.0.1"
-
-API_PORT = 6443
-S3_PORT = 7070
-S3_REGION = "us-east-1"
-
-MACHINE_LINK = "firebreak0"  # the veth end on the machine; Linux allows 15 characters
-NODE_LINK = "node0"  # its other end, inside
-CGROUP = "firebreak"
-
-CONTAINERD_SOCKET = "/run/containerd/containerd.sock"  # inside the cluster's own /run
-
-PAUSE_IMAGE = "localhost/firebreak-pause:1"
-BUSYBOX_IMAGE = "busybox:1.35"
-BASE_IMAGE = "localhost/firebreak-base:bookworm"
 
 
 @dataclass(frozen=True)
@@ -54,6 +31,11 @@ class Paths:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firebreak"
         home = os.environ.get("FIREBREAK_CLUSTER_HOME")
         return cls(home=Path(home).absolute() if home else cache / "cluster", cache=cache)
+
+    @property
+    def number(self) -> Path:
+        """Which of the machine's clusters this is; see `number`."""
+        return self.home / "number"
 
     @property
     def pki(self) -> Path:
@@ -89,3 +71,42 @@ class Paths:
     def audit_log(self) -> Path:
         """The API server's audit log, one JSON event per line."""
         return self.logs / "audit.log"
+
+
+MOST_CLUSTERS = 8  # beside each other on one machine
+LINKS = "firebreak{}"
+
+
+def number(paths: Paths) -> int:
+    """Return the number noted in a cluster's home, else the lowest that none on this machine has."""
+    if paths.number.exists():
+        return int(paths.number.read_text())
+    taken = [Path("/sys/class/net", LINKS.format(each)).exists() for each in range(MOST_CLUSTERS)]
+    return taken.index(False) if False in taken else 0
+
+
+NUMBER = number(Paths.from_environment())
+
+NODE = "node1"
+NODE_IP = f"10.243.{NUMBER}.1"
+MACHINE_IP = f"10.243.{NUMBER}.254"
+LINK_PREFIX = 24
+LINK_CIDR = f"10.243.{NUMBER}.0/24"
+POD_CIDR = f"10.{244 + NUMBER}.0.0/16"
+NODE_POD_CIDR = f"10.{244 + NUMBER}.0.0/24"
+SERVICE_CIDR = f"10.{96 + NUMBER}.0.0/16"
+KUBERNETES_SERVICE_IP = f"10.{96 + NUMBER}.0.1"
+
+API_PORT = 6443
+S3_PORT = 7070
+S3_REGION = "us-east-1"
+
+MACHINE_LINK = LINKS.format(NUMBER)  # the veth end on the machine; Linux allows 15 characters
+NODE_LINK = "node0"  # its other end, inside
+CGROUP = f"firebreak{NUMBER or ''}"
+
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"  # inside the cluster's own /run
+
+PAUSE_IMAGE = "localhost/firebreak-pause:1"
+BUSYBOX_IMAGE = "busybox:1.35"
+BASE_IMAGE = "localhost/firebreak-base:bookworm"
