@@ -101,3 +101,21 @@ async def test_a_job_may_end_its_siblings_and_goes_on_itself() -> None:
     jobs.wake(close)
     await settled(jobs)
     assert ended == ["close"]
+
+
+async def test_no_job_begins_while_all_are_being_ended() -> None:
+    runs: list[JobKey] = []
+
+    async def run(key: JobKey) -> None:
+        runs.append(key)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            jobs.wake(TWO)  # a hint that comes meanwhile
+            await asyncio.sleep(0)
+
+    jobs = Jobs(run)
+    jobs.wake(ONE)
+    await asyncio.sleep(0)
+    await jobs.close()
+    assert (runs, len(jobs)) == ([ONE], 0)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fake_api import Answer, FakeApi, Fault
 from firebreak.engine.leadership import Leadership
+from firebreak.engine.supervise import Pulse
 from harness import PATIENCE, Clock, connect
 
 
@@ -32,7 +33,7 @@ async def contender(fake: FakeApi, name: str, seconds: int = 1) -> AsyncIterator
     me = Contender()
     fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "firebreak"}})
     async with connect(fake) as api:
-        task = asyncio.create_task(Leadership(api, "firebreak", name, seconds, Clock(), me.note).run())
+        task = asyncio.create_task(Leadership(api, "firebreak", name, seconds, Clock(), me.note, Pulse()).run())
         try:
             yield me, task
         finally:

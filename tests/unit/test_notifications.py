@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
 from yarl import URL
 
 from fake_api import FakeApi
+from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices, changed, wait_of
 from firebreak.engine.outgoing import PostLimits
 from firebreak.engine.webhook import MOST_WAITING, Address, Webhook, address
@@ -28,18 +28,18 @@ def store() -> EvidenceStore:
     return EvidenceStore.open("memory://")
 
 
-def counter() -> Counter:
-    return Counter("posts", "", ["result"], registry=CollectorRegistry())
+def webhook(url: URL, metrics: Metrics | None = None) -> Webhook:
+    return Webhook(Address(url, Format.JSON, "$message"), metrics or Metrics(), QUICK)
 
 
-def webhook(url: URL, results: Counter | None = None) -> Webhook:
-    return Webhook(Address(url, Format.JSON, "$message"), results or counter(), QUICK)
+def not_posted(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("firebreak_notifications_total", {"result": "failed"})
 
 
 def attach(firebreak: Replica, receiver: Receiver) -> None:
     """Give a replica's notices a webhook, as the settings would."""
     tools = firebreak.tools
-    tools.notices = Notices(tools.api, tools.clock, "one", webhook(receiver.url, tools.metrics.notifications), "prod")
+    tools.notices = Notices(tools.api, tools.clock, "one", webhook(receiver.url, tools.metrics), "prod")
 
 
 def notice(uid: str = "1", **fields: Any) -> Notice:
@@ -133,14 +133,14 @@ async def test_what_waits_for_its_turn_becomes_one_notice(fake: FakeApi) -> None
 
 
 async def test_what_is_too_much_is_dropped_counted_and_said(lines: io.StringIO) -> None:  # noqa: F811 - the fixture
-    results, taken = counter(), list[bool]()
+    metrics, taken = Metrics(), list[bool]()
     async with receiving(otherwise=Reply(hang=True)) as receiver:
-        hook = webhook(receiver.url, results)
+        hook = webhook(receiver.url, metrics)
         for number in range(MOST_WAITING + 1):
             hook.offer(notice(str(number)), taken.append)
         await hook.close()
     assert taken == [False]
-    assert results.labels("failed")._value.get() == 1  # noqa: SLF001 - the client's only way to read a counter
+    assert not_posted(metrics) == 1
     (line,) = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert (line["event"], line["error"]) == ("notification not posted", "more than 500 were waiting")
 
@@ -148,17 +148,30 @@ async def test_what_is_too_much_is_dropped_counted_and_said(lines: io.StringIO) 
 async def test_what_a_server_refuses_is_counted_and_its_url_is_not_logged(
     lines: io.StringIO,  # noqa: F811 - the fixture
 ) -> None:
-    results, taken = counter(), list[bool]()
+    metrics, taken = Metrics(), list[bool]()
     async with receiving(Reply(404)) as receiver:
-        hook = webhook(receiver.url, results)
+        hook = webhook(receiver.url, metrics)
         hook.offer(notice("1"), taken.append)
         hook.offer(notice("2"), taken.append)
         await receiver.posts(2)
         await hook.close()
     assert taken[0] is False
-    assert results.labels("failed")._value.get() == 1  # noqa: SLF001 - the client's only way to read a counter
+    assert not_posted(metrics) == 1
     assert "127.0.0.1 answered 404" in lines.getvalue()
     assert "SECRET" not in lines.getvalue()
+
+
+async def test_a_notice_that_cannot_be_made_is_counted_and_the_next_one_goes_out() -> None:
+    metrics, taken = Metrics(), list[bool]()
+    async with receiving() as receiver:
+        hook = webhook(receiver.url, metrics)
+        hook.offer(notice("1", message=b"no text"), taken.append)
+        hook.offer(notice("2"), taken.append)
+        await receiver.posts(1)
+        await hook.close()
+    assert taken[0] is False
+    assert not_posted(metrics) == 1
+    assert metrics.registry.get_sample_value("firebreak_background_failures_total", {"work": "webhook"}) == 1
 
 
 def turned(kind: str, status: str, reason: str) -> dict[str, str]:

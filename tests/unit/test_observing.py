@@ -59,7 +59,7 @@ async def scraped(session: aiohttp.ClientSession, url: str) -> dict[str, float]:
 async def test_the_numbers_are_those_of_the_moment_they_are_scraped(fake: FakeApi, store: EvidenceStore) -> None:
     shop(fake)
     async with replica(fake, store) as firebreak, aiohttp.ClientSession() as session:
-        runner = await health.serve(0, firebreak.tools.metrics, lambda: True)
+        runner = await health.serve(0, firebreak.tools.metrics, firebreak.tools.pulse, lambda: True)
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         assert (await scraped(session, url))["firebreak_incidents"] == 0
         fake.put(incident(playbook="unattended"))

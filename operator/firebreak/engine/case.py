@@ -14,6 +14,7 @@ from firebreak.engine.journal import Journal
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
 from firebreak.engine.rails import Rails
+from firebreak.engine.supervise import Pulse
 from firebreak.engine.undone import Fights
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
@@ -47,6 +48,7 @@ class Tools:
     tiers: Tiers
     guards: Guards
     metrics: Metrics = field(default_factory=Metrics)
+    pulse: Pulse = field(default_factory=Pulse)
     store: EvidenceStore | None = None
     copying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     """Slots for copies of files, which may take long; what is quick waits for none."""

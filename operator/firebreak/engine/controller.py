@@ -19,6 +19,7 @@ from firebreak.engine.eradicate import STAGES
 from firebreak.engine.jobs import JobKey, Jobs
 from firebreak.engine.journal import SupersededError, report_invalid
 from firebreak.engine.stage import Stage
+from firebreak.engine.supervise import TURN, Work
 from firebreak.engine.watches import Watches
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
@@ -49,7 +50,7 @@ class Controller:
         self._latest: dict[str, Json] = {}
         self._seen: dict[str, tuple[str, float]] = {}
         self.cases = Cases(tools)
-        self._watches = Watches(tools.api, self._hint)
+        self._watches = Watches(tools.api, tools.metrics, self._hint)
         self._relisting = asyncio.Event()
         self.jobs = Jobs(self._run)
         tools.metrics.incidents.set_function(lambda: len(self._latest))
@@ -104,6 +105,7 @@ class Controller:
         broken must not be cut again.
         """
         while True:
+            self.tools.pulse.expect(Work.RESYNC, every + TURN)
             pause = every
             try:
                 await self.relist()

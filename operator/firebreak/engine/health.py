@@ -1,4 +1,9 @@
-"""The operator's only port: /healthz (the loop turns), /readyz (incidents are being watched), /metrics."""
+"""The operator's only port: /healthz (all that it lives by turns), /readyz (incidents are being watched), /metrics.
+
+Not healthy is what only a restart mends: that nothing answers here, or that leadership or the resync hangs. An API
+server that is away is no reason, nor is work that raises and begins again: a restart would only keep pods from being
+contained.
+"""
 
 from collections.abc import Callable
 
@@ -6,12 +11,15 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from firebreak.engine.metrics import Metrics
+from firebreak.engine.supervise import Pulse
 
 
-async def serve(port: int, metrics: Metrics, ready: Callable[[], bool]) -> web.AppRunner:
+async def serve(port: int, metrics: Metrics, pulse: Pulse, ready: Callable[[], bool]) -> web.AppRunner:
     """Start listening and return the runner, to be cleaned up at the end."""
 
     async def healthz(_: web.Request) -> web.Response:
+        if overdue := pulse.overdue():
+            return web.Response(status=503, text=f"hangs: {', '.join(overdue)}\n")
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:

@@ -5,15 +5,14 @@ the pause. So events may come twice, late or out of order: a job looks at the wo
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
 
-log = structlog.get_logger()
+from firebreak.engine.supervise import growing_pause
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between tries of a job that fails
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,15 @@ class Jobs:
         self._run = run
         self._jobs: dict[JobKey, _Job] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def wake(self, key: JobKey) -> None:
-        """Make the job run, soon and at least once after this call."""
+        """Make the job run, soon and at least once after this call; none begins once these are closed."""
+        if self._closed:
+            return
         job = self._jobs.get(key)
         if job is None:
             job = self._jobs[key] = _Job()
@@ -63,7 +65,8 @@ class Jobs:
                 job.task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """End all jobs and wait for their end."""
+        """End all jobs, begin none any more, and wait for their end."""
+        self._closed = True
         self.drop(lambda _: True)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
@@ -77,7 +80,7 @@ class Jobs:
                 failures = 0
             except Exception:  # one incident's bug must not end the others; it is logged, counted and tried again
                 failures += 1
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+                pause = growing_pause(failures)
                 log.exception("job failed", uid=key.uid, job=key.job, failures=failures, next_try_in=pause)
             if pause is not None:
                 await _wait(job.woken, pause)

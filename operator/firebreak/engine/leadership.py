@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from firebreak.api.base import Json
+from firebreak.engine.supervise import TURN, Pulse, Work
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, Conflict, NotFound
 from firebreak.model.change import Ref
@@ -33,6 +34,7 @@ class Leadership:
         seconds: int,
         clock: Clock,
         changed: Callable[[bool], None],
+        pulse: Pulse,
     ) -> None:
         self._api = api
         self._ref = Ref("Lease", LEASE, namespace)
@@ -40,6 +42,7 @@ class Leadership:
         self._seconds = seconds
         self._clock = clock
         self._changed = changed
+        self._pulse = pulse
         self._until = 0.0
         self._seen: tuple[str, float] = ("", 0.0)
         self.leading = False
@@ -48,6 +51,7 @@ class Leadership:
         """Renew or watch for a chance, until cancelled; then give the Lease back."""
         try:
             while True:
+                self._pulse.expect(Work.LEADERSHIP, self._seconds + TURN)
                 await self._round()
                 await asyncio.sleep(self._seconds / 3 if self.leading else min(2.0, self._seconds / 3))
         finally:
@@ -123,10 +127,11 @@ class Leadership:
         return True
 
     async def _give_back(self) -> None:
-        """Let the next replica lead at once. Failing to is no harm: the Lease expires."""
+        """Let the next replica lead at once. Failing to is no harm, and worth no wait at the end: the Lease expires."""
         try:
-            lease = await self._api.get(self._ref)
-            if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
-                await self._api.replace(self._ref, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
-        except ApiError as error:
+            async with asyncio.timeout(self._seconds / 3):
+                lease = await self._api.get(self._ref)
+                if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+                    await self._api.replace(self._ref, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
+        except (ApiError, TimeoutError) as error:
             log.warning("lease not given back", error=str(error))

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from firebreak.api.base import Json
 from firebreak.api.playbook import STEP_NAMES
+from firebreak.engine.supervise import Work
 from firebreak.model.loose import mapping, mappings, text
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -53,6 +54,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.conditions = Conditions()
+        self.registry.register(self.conditions)
         self.contain_seconds = Histogram(
             "firebreak_contain_seconds",
             "Seconds from first seeing an incident to the last answer of its first cut.",
@@ -62,34 +65,22 @@ class Metrics:
         self.step_seconds = Histogram(
             "firebreak_step_seconds", "Seconds of one run of a step.", ["step"], buckets=SLOW, registry=self.registry
         )
-        self.step_results = Counter(
-            "firebreak_step_results_total",
-            "Runs of steps by how they ended.",
-            ["step", "result"],
-            registry=self.registry,
-        )
-        self.conditions = Conditions()
-        self.registry.register(self.conditions)
-        self.resyncs = Counter("firebreak_resyncs_total", "Looks at every open incident.", registry=self.registry)
-        self.held_back = Counter(
-            "firebreak_held_back_total", "Cuts that a guard rail held back.", ["rail"], registry=self.registry
-        )
-        self.undone = Counter(
-            "firebreak_undone_total", "Cuts and revocations that somebody undid.", ["step"], registry=self.registry
+        self.step_results = self._counter("step_results", "Runs of steps by how they ended.", "step", "result")
+        self.resyncs = self._counter("resyncs", "Looks at every open incident.")
+        self.held_back = self._counter("held_back", "Cuts that a guard rail held back.", "rail")
+        self.undone = self._counter("undone", "Cuts and revocations that somebody undid.", "step")
+        self.evidence_bytes = self._counter("evidence_bytes", "Bytes of evidence stored.")
+        self.notifications = self._counter("notifications", "Notifications to the webhook by result.", "result")
+        self.background_failures = self._counter(
+            "background_failures", "Background work that raised, and was begun again.", "work"
         )
         self.jobs = Gauge("firebreak_jobs", "Jobs running or waiting to run again.", registry=self.registry)
         self.incidents = Gauge("firebreak_incidents", "Incidents in hand, not closed.", registry=self.registry)
         self.leader = Gauge("firebreak_leader", "1 while this replica leads.", registry=self.registry)
-        self.evidence_bytes = Counter(
-            "firebreak_evidence_bytes_total", "Bytes of evidence stored.", registry=self.registry
-        )
-        self.notifications = Counter(
-            "firebreak_notifications_total",
-            "Notifications to the outgoing webhook by result.",
-            ["result"],
-            registry=self.registry,
-        )
         self._begin_at_nothing()
+
+    def _counter(self, name: str, words: str, *labels: str) -> Counter:
+        return Counter(f"firebreak_{name}_total", words, labels, registry=self.registry)
 
     def _begin_at_nothing(self) -> None:
         """Let what alerts look at be there from the start: an increase from no sample is none to Prometheus."""
@@ -97,3 +88,5 @@ class Metrics:
             self.undone.labels(name)
         for result in RESULTS:
             self.notifications.labels(result)
+        for work in Work:
+            self.background_failures.labels(work)

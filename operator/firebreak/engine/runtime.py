@@ -1,10 +1,9 @@
 """The running operator: connections opened, parts joined, background work kept alive, all of it ended in order."""
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from functools import partial
+from typing import Self
 
 import structlog
 from aiohttp import web
@@ -18,6 +17,7 @@ from firebreak.engine.hook import cloud_hook
 from firebreak.engine.leadership import Leadership
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
+from firebreak.engine.supervise import Run, Work, attempt, supervise
 from firebreak.engine.webhook import Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import probe
@@ -57,7 +57,7 @@ class Runtime:
         self.controller = Controller(tools)
         settings = tools.settings
         self._leadership = Leadership(
-            tools.api, settings.namespace, settings.pod, settings.lease_seconds, tools.clock, self._led
+            tools.api, settings.namespace, settings.pod, settings.lease_seconds, tools.clock, self._led, tools.pulse
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching = False
@@ -68,7 +68,7 @@ class Runtime:
         """Connect, open the store, and begin. What cannot work says so before any incident comes."""
         api = await Api.connect(settings.kubeconfig)
         metrics, there = Metrics(), address(settings)
-        webhook = Webhook(there, metrics.notifications) if there else None
+        webhook = Webhook(there, metrics) if there else None
         tools = Tools(
             api=api,
             settings=settings,
@@ -84,15 +84,16 @@ class Runtime:
         return cls(tools)
 
     async def __aenter__(self) -> Self:
-        self._server = await health.serve(self.tools.settings.port, self.tools.metrics, self._ready)
-        with contextlib.suppress(ApiError):  # known before the first verdict, or a restart would make it flap
-            await self._reread()
-        await self.tools.rails.refresh(self.tools.api)  # known before the first cut, as far as it can be read
-        self._keep(self.tools.rails.keep_fresh(self.tools.api, self.tools.settings.resync_seconds))
-        self._keep(self._enforcement())
-        self._keep(self._look_at_guards())
-        self._keep(self._leadership.run())
-        self._keep(self.controller.resync(self.tools.settings.resync_seconds))
+        tools, every = self.tools, self.tools.settings.resync_seconds
+        self._server = await health.serve(tools.settings.port, tools.metrics, tools.pulse, self._ready)
+        # Known before the first verdict, or a restart would make it flap, and before the first cut, as far as may be.
+        await attempt(Work.ENFORCEMENT, self._look_at_record, tools.metrics.background_failures)
+        await attempt(Work.RAILS, partial(tools.rails.refresh, tools.api), tools.metrics.background_failures)
+        self._keep(Work.RAILS, partial(tools.rails.keep_fresh, tools.api, every))
+        self._keep(Work.ENFORCEMENT, self._enforcement)
+        self._keep(Work.GUARDS, self._look_at_guards)
+        self._keep(Work.LEADERSHIP, self._leadership.run)
+        self._keep(Work.RESYNC, partial(self.controller.resync, every))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -126,19 +127,15 @@ class Runtime:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.tools.notices.close()
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _keep(self, work: Work, run: Run) -> None:
+        task = asyncio.create_task(supervise(work, run, self.tools.metrics.background_failures), name=work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("background work ended", error=repr(error))
+        task.add_done_callback(self._tasks.discard)
 
     def _led(self, leading: bool) -> None:  # noqa: FBT001 - the Lease's callback
         self.controller.lead(leading)
-        self._keep(self._prove_if_leading())
+        if leading:
+            self._keep(Work.ENFORCEMENT, self._prove_if_leading)
 
     async def _look_at_guards(self) -> None:
         """Say at the start which tiers are granted and not fenced; each step looks for itself before it begins."""
@@ -151,21 +148,24 @@ class Runtime:
             log.warning("guards not tried", error=str(error))
 
     async def _enforcement(self) -> None:
-        """Keep the record of enforcement fresh in memory."""
+        """Keep the record of enforcement fresh in memory; of what is new, every incident learns."""
         while True:
             await asyncio.sleep(REREAD)
-            with contextlib.suppress(ApiError):
-                if await self._reread():
-                    self.controller.wake_all()
-                    await self._prove_if_leading()
+            before = self.tools.enforcement
+            await self._look_at_record()
+            if self.tools.enforcement != before:
+                self.controller.wake_all()
+                await self._prove_if_leading()
 
-    async def _reread(self) -> bool:
-        """Take over what is on record; return whether it says something new. A proof that is too old proves nothing."""
-        known = await probe.load(self.tools.api, self.tools.settings.namespace)
+    async def _look_at_record(self) -> None:
+        """Take over what is on record, where it can be read. A proof that is too old proves nothing."""
+        try:
+            known = await probe.load(self.tools.api, self.tools.settings.namespace)
+        except ApiError:
+            return  # what was known stays
         if known.state is State.PROVEN and self._stale(known):
             known = Enforcement(State.UNPROVEN, known.at, f"the proof of {known.at} is too old")
-        before, self.tools.enforcement = self.tools.enforcement, known
-        return known != before
+        self.tools.enforcement = known
 
     async def _probe(self) -> Enforcement:
         """Run the probe with Firebreak's own image. Raises `ApiError` when that cannot be found out."""

@@ -6,11 +6,14 @@ resync does the same, more slowly.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from firebreak.api.base import Json
 from firebreak.api.playbook import QUARANTINE, REVOKE
+from firebreak.engine.metrics import Metrics
+from firebreak.engine.supervise import Work, supervise
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, Forbidden, Gone, TooLarge
 from firebreak.model.change import collection
@@ -26,8 +29,9 @@ Stream = tuple[str, str | None]  # kind and namespace
 class Watches:
     """The watches of all incidents in hand. `hint` is called with an incident's uid and the step to look at."""
 
-    def __init__(self, api: Api, hint: Callable[[str, str], None]) -> None:
+    def __init__(self, api: Api, metrics: Metrics, hint: Callable[[str, str], None]) -> None:
         self._api = api
+        self._failures = metrics.background_failures
         self._hint = hint
         self._followed: dict[str, Followed] = {}
         self._wanted: dict[Stream, set[str]] = {}
@@ -44,7 +48,8 @@ class Watches:
         for stream in wanted:
             self._wanted.setdefault(stream, set()).add(uid)
             if stream not in self._tasks:
-                self._tasks[stream] = asyncio.create_task(self._follow(*stream), name=f"watch {stream}")
+                following = supervise(Work.WATCH, partial(self._follow, *stream), self._failures)
+                self._tasks[stream] = asyncio.create_task(following, name=f"watch {stream}")
         self._leave(uid, [stream for stream, uids in self._wanted.items() if uid in uids and stream not in wanted])
 
     def end(self, uid: str) -> None:
@@ -69,6 +74,7 @@ class Watches:
 
     async def _follow(self, kind: str, namespace: str | None) -> None:
         """List, then watch from there; after a break from where it broke, and from a list when that is too old."""
+        structlog.contextvars.bind_contextvars(watched=kind, namespace=namespace)  # of this watch's task alone
         path, version, metadata_only = collection(kind, namespace), "", kind == PODS
         while True:
             pause = RECONNECT

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import structlog
-from prometheus_client import Counter
 from yarl import URL
 
-from firebreak.engine.metrics import FAILED, POSTED
+from firebreak.engine.metrics import FAILED, POSTED, Metrics
 from firebreak.engine.outgoing import DEFAULT_LIMITS, PostError, PostLimits, post
+from firebreak.engine.supervise import Work, supervise
 from firebreak.model.notice import Format, Notice, body
 from firebreak.settings import Settings
 
@@ -52,9 +52,9 @@ def address(settings: Settings) -> Address | None:
 class Webhook:
     """Posts notices, from the first one that is offered until it is closed."""
 
-    def __init__(self, address: Address, results: Counter, limits: PostLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, address: Address, metrics: Metrics, limits: PostLimits = DEFAULT_LIMITS) -> None:
         self._address = address
-        self._results = results
+        self._metrics = metrics
         self._limits = limits
         self._waiting: dict[str, tuple[Notice, list[Taken]]] = {}
         self._woken = asyncio.Event()
@@ -67,8 +67,8 @@ class Webhook:
         if len(self._waiting) > MOST_WAITING:
             self._failed(*self._waiting.pop(next(iter(self._waiting))), f"more than {MOST_WAITING} were waiting")
         self._woken.set()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._work())
+        if self._task is None:
+            self._task = asyncio.create_task(supervise(Work.WEBHOOK, self._work, self._metrics.background_failures))
 
     async def close(self) -> None:
         """Drop what is not posted yet."""
@@ -79,25 +79,28 @@ class Webhook:
     async def _work(self) -> None:
         async with aiohttp.ClientSession(trust_env=True) as session:
             while True:
-                await self._woken.wait()
-                self._woken.clear()
                 while self._waiting:
                     await self._next(session)
+                await self._woken.wait()
+                self._woken.clear()
 
     async def _next(self, session: aiohttp.ClientSession) -> None:
         notice, told = self._waiting.pop(next(iter(self._waiting)))
-        data = json.dumps(body(notice, self._address.form, self._address.template)).encode()
         try:
+            data = json.dumps(body(notice, self._address.form, self._address.template)).encode()
             await post(session, self._address.url, lambda: (data, self._address.headers), self._limits)
         except PostError as error:
             self._failed(notice, told, str(error))
+        except Exception as error:  # a bug: whoever waits for this notice is told that it did not go out
+            self._failed(notice, told, type(error).__name__)
+            raise
         else:
-            self._results.labels(POSTED).inc()
+            self._metrics.notifications.labels(POSTED).inc()
             for taken in told:
                 taken(True)
 
     def _failed(self, notice: Notice, told: list[Taken], why: str) -> None:
-        self._results.labels(FAILED).inc()
+        self._metrics.notifications.labels(FAILED).inc()
         log.warning("notification not posted", incident=f"{notice.namespace}/{notice.incident}", error=why)
         for taken in told:
             taken(False)
