@@ -84,7 +84,7 @@ async def _cut_first(case: Case, recorded: Callable[[], None]) -> bool:
         was = step(case.status, QUARANTINE).model_copy(update={"shown": None})  # by mode Plan: each pod, not the whole
         allowed = await permit(case, QUARANTINE, was, [quarantine.whole_cut(case.id, first)], set())
         if allowed.ruling.granted:
-            first = await cut(case.tools, case.current, approved=True)
+            first = await cut(case.tools, case.current, approved=allowed.ruling)
     if isinstance(first, Held):
         await _hold_back(case, first, allowed)
         recorded()

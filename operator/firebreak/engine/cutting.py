@@ -15,6 +15,7 @@ from firebreak.engine.execute import Result, carry_out, send
 from firebreak.kube import protected, survey
 from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
+from firebreak.model.approving import Ruling
 from firebreak.model.change import Change, Ref
 from firebreak.model.incident import Incident
 from firebreak.model.names import IncidentRef
@@ -68,15 +69,16 @@ def grows(incident: Incident) -> bool:
     return target is not None and target.pod is None and not reports
 
 
-async def cut(tools: Tools, incident: Incident, *, approved: bool = False) -> Cut | Held:
+async def cut(tools: Tools, incident: Incident, *, approved: Ruling | None = None) -> Cut | Held:
     """Send what contains the target before anything else is read or written, not even the playbook.
 
     A named pod takes two calls at the same time. Idempotent: every replica may do it. No pod in the answer: none is
     there, or another one has its name. What a guard rail holds back is not sent; `approved`: what empties a Service
-    is.
+    is, by this ruling. An automatic one may wait for the sizes that the breaker goes by.
     """
     target, began = incident.spec.target, time.monotonic()
     assert target  # noqa: S101 - mode Respond has a target
+    await tools.rails.size(tools.api, incident)
     if held := tools.rails.before(incident):
         return held
     done = await (_label_and_deny(tools.api, incident) if target.pod else _cut_meant(tools, incident, approved))
@@ -103,7 +105,7 @@ async def _label_and_deny(api: Api, incident: Incident) -> Meant:
     return Meant((Pod(labelled),) if labelled else ())
 
 
-async def _cut_meant(tools: Tools, incident: Incident, approved: bool) -> Meant | Held:  # noqa: FBT001 - passed on
+async def _cut_meant(tools: Tools, incident: Incident, approved: Ruling | None) -> Meant | Held:
     """Cut all pods that a target means; return those that are cut now."""
     found = await meant(tools, incident)
     if held := await too_much(tools, incident, found, approved=approved):
@@ -115,16 +117,18 @@ async def _cut_meant(tools: Tools, incident: Incident, approved: bool) -> Meant 
     return Meant(tuple(p for p in found.pods if p.ref not in failed), spared=found.spared)
 
 
-async def too_much(tools: Tools, incident: Incident, found: Meant, *, approved: bool) -> Held | None:
-    """Return what holds back a cut of many pods: all protected, the breaker, a Service that would be left with none."""
+async def too_much(tools: Tools, incident: Incident, found: Meant, *, approved: Ruling | None) -> Held | None:
+    """Return what holds back a cut of many pods: all protected, a Service that would be left with none, the breaker."""
     if not found.pods:
         return rails.shield(incident.id, found.spared) if found.spared else None
-    if held := tools.rails.breaker(incident, [pod.name for pod in found.pods]):
+    if held := tools.rails.decided(incident):
         return held
-    if approved:
-        return None
-    services = rails.emptied(found.pods, await protected.behind(tools.api, incident.id.namespace, found.pods))
-    return rails.all_behind(services) if services else None
+    if approved is None:
+        services = rails.emptied(found.pods, await protected.behind(tools.api, incident.id.namespace, found.pods))
+        if services:
+            return rails.all_behind(services)
+    by_a_person = approved is not None and bool(approved.by)
+    return tools.rails.breaker(incident, [pod.name for pod in found.pods], by_a_person=by_a_person)
 
 
 def labels(incident: IncidentRef, pods: Iterable[Pod]) -> tuple[Change, ...]:

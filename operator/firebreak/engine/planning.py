@@ -9,7 +9,7 @@ from firebreak.engine import containment, cutting
 from firebreak.engine.case import Case, pin
 from firebreak.engine.eradicate import STAGES
 from firebreak.engine.journal import Journal
-from firebreak.engine.permit import gate, whole_plan
+from firebreak.engine.permit import NOTHING_WAITS, gate, whole_plan
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT
 from firebreak.model.change import Change
@@ -69,7 +69,7 @@ async def _held_back(case: Case) -> Held | None:
     held = tools.rails.before(case.incident) if target else None
     if held or target is None or target.pod:
         return held
-    approved = case.playbook.approval_of(QUARANTINE) is Approval.NEVER
+    approved = NOTHING_WAITS if case.playbook.approval_of(QUARANTINE) is Approval.NEVER else None
     return await cutting.too_much(tools, case.incident, await cutting.meant(tools, case.incident), approved=approved)
 
 

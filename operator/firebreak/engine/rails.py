@@ -5,7 +5,9 @@ Every replica has its own and decides by the same functions; what the leader dec
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -14,6 +16,7 @@ from firebreak.api.base import Json
 from firebreak.api.incident import Mode, Rail
 from firebreak.kube import protected
 from firebreak.kube.client import Api
+from firebreak.kube.errors import ApiError
 from firebreak.model.clock import Clock
 from firebreak.model.incident import Incident, identify
 from firebreak.model.loose import mapping, text
@@ -24,9 +27,11 @@ from firebreak.steps import rails
 
 log = structlog.get_logger()
 
+SIZED_WITHIN = 1.0  # seconds that an automatic cut waits for sizes that are not known yet
+
 
 class Rails:
-    """What may hold a cut back. Nothing here waits for a call, but `refresh`."""
+    """What may hold a cut back. Nothing here waits for a call, but `refresh` and `size`."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.known = Protected(rails.namespaces(settings.namespace, settings.protected_namespaces))
@@ -43,7 +48,8 @@ class Rails:
         self._alarms: dict[str, Alarm] = {}
         self._cutting: set[str] = set()
         self._tripped: dict[str, str] = {}
-        self._sized: set[str] = set()
+        self._asked: set[str] = set()  # namespaces whose sizes are read in the background
+        self._sizing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a storm reads the sizes once
         self._unread: list[str] = []
 
     def saw(self, raw: Json) -> None:
@@ -52,8 +58,8 @@ class Rails:
         alarm = self._alarms[uid] = _alarm(raw, self._clock)
         if mapping(status.get("timings")).get("cutAt"):
             self._cutting.add(uid)
-        if alarm.automatic and alarm.namespace not in self._sized:
-            self._sized.add(alarm.namespace)
+        if alarm.automatic and alarm.namespace not in self._asked:
+            self._asked.add(alarm.namespace)
             self.wanted.set()
 
     def forget(self, uid: str) -> None:
@@ -61,6 +67,25 @@ class Rails:
         self._alarms.pop(uid, None)
         self._tripped.pop(uid, None)
         self._cutting.discard(uid)
+
+    async def size(self, api: Api, incident: Incident) -> None:
+        """Read the sizes of a namespace that the breaker needs for its first automatic incident, for a second at most.
+
+        No other cut waits for a call: not a person's, not a Critical one. What cannot be read holds nothing back.
+        """
+        namespace = incident.id.namespace
+        if not self._asks(incident) or incident.spec.severity == "Critical" or namespace in self.known.sizes:
+            return
+        try:
+            async with asyncio.timeout(SIZED_WITHIN), self._sizing[namespace]:
+                if namespace not in self.known.sizes:
+                    found = await protected.sizes(api, namespace)
+                    self.known = replace(self.known, sizes={**self.known.sizes, namespace: found})
+        except (ApiError, TimeoutError) as error:
+            why = str(error) or f"no answer within {SIZED_WITHIN:g} s"
+            log.warning(
+                "decided without the sizes of workloads: no share is held to", incident=str(incident.id), why=why
+            )
 
     def before(self, incident: Incident) -> Held | None:
         """Say what holds a cut back that names its pod, or none yet, without asking anybody."""
@@ -82,30 +107,47 @@ class Rails:
         """Return which of the pods of a target that may grow are protected, by name, and why."""
         return {p.name: why for p in pods if (why := self._protected(incident, p.name, p.labels))}
 
-    def breaker(self, incident: Incident, pods: Iterable[str]) -> Held | None:
-        """Decide, once for each incident, whether the breaker lets it cut these pods."""
-        uid, status, cuts = incident.id.uid, incident.status, incident.spec.mode is Mode.RESPOND
-        if not (cuts and incident.spec.source) or Rail.BREAKER in incident.spec.overrides or uid in self._cutting:
+    def _asks(self, incident: Incident) -> bool:
+        """Whether the breaker has a say: it has none in a person's cut, nor in one that it has let pass."""
+        automatic = incident.spec.mode is Mode.RESPOND and bool(incident.spec.source)
+        return automatic and Rail.BREAKER not in incident.spec.overrides and incident.id.uid not in self._cutting
+
+    def decided(self, incident: Incident) -> Held | None:
+        """Return how the breaker holds an incident back by what it decided before; after a restart as well."""
+        if not self._asks(incident):
             return None
+        status, why = incident.status, self._tripped.get(incident.id.uid)
         recorded = status.condition("Contained") if status.held_back is Rail.BREAKER else None
-        if recorded:  # decided before; after a restart as well
+        if recorded:
             return Held(Rail.BREAKER, recorded.message)
-        if uid not in self._tripped:
-            alarm = _alarm(incident.raw, self._clock, pods)
-            passed = [a for a in self._alarms.values() if a.uid in self._cutting or not a.automatic]
-            if not (why := rails.breaker(alarm, passed, self._limits, self.known)):
-                self._alarms[uid] = alarm
-                self._cutting.add(uid)
-                return None
+        return rails.tripped(incident.id, why) if why else None
+
+    def breaker(self, incident: Incident, pods: Iterable[str], *, by_a_person: bool = False) -> Held | None:
+        """Decide, once for each incident, whether the breaker lets it cut these pods now; what passes counts from here.
+
+        So it is asked last before the cut, with nothing to wait for between. `by_a_person`: who approved this very
+        cut is never held back.
+        """
+        if (held := self.decided(incident)) or not self._asks(incident):
+            return held
+        uid, alarm = incident.id.uid, _alarm(incident.raw, self._clock, pods)
+        passed = [a for a in self._alarms.values() if a.uid in self._cutting or not a.automatic]
+        if not by_a_person and (why := rails.breaker(alarm, passed, self._limits, self.known)):
             self._tripped[uid] = why
             log.warning("the breaker holds an automatic incident back", incident=str(incident.id), reason=why)
-        return rails.tripped(incident.id, self._tripped[uid])
+            return rails.tripped(incident.id, why)
+        self._alarms[uid] = alarm
+        self._cutting.add(uid)
+        return None
 
     async def refresh(self, api: Api) -> None:
         """Read anew what is protected. What cannot be read is said once, and what was known of it stays."""
         self.wanted.clear()
-        self._sized = {alarm.namespace for alarm in self._alarms.values() if alarm.automatic}
-        self.known, unread = await protected.read(api, self.known, self._stores, sorted(self._sized))
+        self._asked = {alarm.namespace for alarm in self._alarms.values() if alarm.automatic}
+        before = self.known
+        known, unread = await protected.read(api, before, self._stores, sorted(self._asked))
+        late = {name: found for name, found in self.known.sizes.items() if name not in before.sizes}  # by `size`
+        self.known = replace(known, sizes={**late, **known.sizes})
         if unread and unread != self._unread:
             log.warning("guard rails know less than they should: what stands behind webhooks, or sizes", unread=unread)
         self._unread = unread
@@ -135,9 +177,12 @@ def _alarm(raw: Json, clock: Clock, pods: Iterable[str] = ()) -> Alarm:
         created = datetime.fromisoformat(text(metadata.get("creationTimestamp")))
     except ValueError:
         created = clock()
-    recorded = mapping(mapping(raw.get("status")).get("pods")).values()
+    status = mapping(raw.get("status"))
+    waits = status.get("heldBack") and not mapping(status.get("timings")).get("cutAt")
+    recorded = () if waits else mapping(status.get("pods")).values()
     there = {text(mapping(pod).get("name")) for pod in recorded if not mapping(pod).get("gone")}
-    cut = {*pods, *there, text(mapping(spec.get("target")).get("pod"))} - {""}
+    named = "" if waits else text(mapping(spec.get("target")).get("pod"))
+    cut = {*pods, *there, named} - {""}
     return Alarm(
         uid=text(metadata.get("uid")),
         namespace=text(metadata.get("namespace")),

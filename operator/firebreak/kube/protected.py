@@ -12,6 +12,7 @@ from firebreak.model.pod import Pod
 from firebreak.model.rails import Backend, Protected, Size
 
 WEBHOOKS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 Service = tuple[str, str]  # namespace and name
 
 
@@ -22,36 +23,52 @@ async def read(
 
     `stores`: further Services, and why their pods are protected. `sized`: namespaces whose workloads are counted.
     """
-    protected, sizes = await asyncio.gather(_backends(api, before, stores), _sizes(api, sized), return_exceptions=True)
-    problems = [str(each) for each in (protected, sizes) if isinstance(each, ApiError)]
+    namespaces = tuple(sized)
+    protected, found = await asyncio.gather(
+        _backends(api, before, stores),
+        asyncio.gather(*(sizes(api, namespace) for namespace in namespaces)),
+        return_exceptions=True,
+    )
+    problems = [str(each) for each in (protected, found) if isinstance(each, ApiError)]
     now = before
     if not isinstance(protected, BaseException):
         now = replace(now, backends=protected[0], pods=protected[1])
     elif not isinstance(protected, ApiError):
         raise protected
-    if not isinstance(sizes, BaseException):
-        now = replace(now, sizes=sizes)
-    elif not isinstance(sizes, ApiError):
-        raise sizes
+    if not isinstance(found, BaseException):
+        now = replace(now, sizes=dict(zip(namespaces, found, strict=True)))
+    elif not isinstance(found, ApiError):
+        raise found
     return now, problems
 
 
+async def sizes(api: Api, namespace: str) -> dict[str, Size]:
+    """Return how many pods each workload of a namespace is to have; a Deployment's are those of all its ReplicaSets."""
+    daemons, stateful, sets = await asyncio.gather(
+        *(api.list_all(kind, namespace, keep=_counted) for kind in ("DaemonSet", "StatefulSet", "ReplicaSet"))
+    )
+    alone = {each["name"]: Size(f"DaemonSet {each['name']}", each["pods"]) for each in daemons}
+    alone |= {each["name"]: Size(f"StatefulSet {each['name']}", each["pods"]) for each in stateful}
+    totals: dict[str, int] = {}
+    for each in sets:
+        totals[each["owner"]] = totals.get(each["owner"], 0) + each["pods"]
+    return alone | {each["name"]: Size(each["owner"], totals[each["owner"]]) for each in sets}
+
+
 async def behind(api: Api, namespace: str, pods: Iterable[Pod]) -> dict[str, list[Pod]]:
-    """Return, for each Service that selects one of the pods, all pods that it selects, by the Service's name."""
+    """Return, for each Service that selects one of the pods, all pods it selects that have not ended, by its name.
+
+    One list of each, whatever their number, and of the pods the metadata only.
+    """
     ours = tuple(pods)
-    services = await api.list_all("Service", namespace)
+    services, there = await asyncio.gather(
+        api.list_all("Service", namespace),
+        api.list_all("Pod", namespace, fields=NOT_ENDED, metadata_only=True),
+    )
     selectors = {s["metadata"]["name"]: (s.get("spec") or {}).get("selector") or {} for s in services}
     wanted = {n: s for n, s in selectors.items() if s and any(s.items() <= pod.labels.items() for pod in ours)}
-    found = await asyncio.gather(*(_selected(api, namespace, selector) for selector in wanted.values()))
-    return {name: [Pod(pod) for pod in items] for name, items in zip(wanted, found, strict=True)}
-
-
-async def _selected(
-    api: Api, namespace: str, selector: Mapping[str, str], *, metadata_only: bool = False
-) -> list[Json]:
-    """The pods that a Service's selector selects."""
-    labels = ",".join(f"{key}={value}" for key, value in selector.items())
-    return await api.list_all("Pod", namespace, labels=labels, metadata_only=metadata_only)
+    found = [Pod(raw) for raw in there]
+    return {n: [pod for pod in found if s.items() <= pod.labels.items()] for n, s in wanted.items()}
 
 
 async def _backends(
@@ -62,13 +79,18 @@ async def _backends(
     wanted = {service: why for service, why in services.items() if service[0] not in before.namespaces}
     found = await asyncio.gather(*(_backend(api, service, why) for service, why in wanted.items()))
     backends = tuple(backend for backend in found if backend is not None)
-    lists = await asyncio.gather(*(_selected(api, b.namespace, b.selector, metadata_only=True) for b in backends))
+    lists = await asyncio.gather(*(_selected(api, backend) for backend in backends))
     pods = {
         (backend.namespace, pod["metadata"]["name"]): backend.why
         for backend, items in zip(backends, lists, strict=True)
         for pod in items
     }
     return backends, pods
+
+
+async def _selected(api: Api, backend: Backend) -> list[Json]:
+    labels = ",".join(f"{key}={value}" for key, value in backend.selector.items())
+    return await api.list_all("Pod", backend.namespace, labels=labels, metadata_only=True)
 
 
 async def _named_by_the_cluster(api: Api) -> dict[Service, str]:
@@ -104,24 +126,6 @@ async def _backend(api: Api, service: Service, why: str) -> Backend | None:
     found = await api.list_all("Service", namespace, fields=f"metadata.name={name}")
     selector = mapping(mapping(found[0].get("spec")).get("selector")) if found else {}
     return Backend(namespace, selector, why) if selector else None
-
-
-async def _sizes(api: Api, namespaces: Iterable[str]) -> dict[tuple[str, str], Size]:
-    lists = await asyncio.gather(*(_sizes_in(api, namespace) for namespace in namespaces))
-    return {key: size for found in lists for key, size in found.items()}
-
-
-async def _sizes_in(api: Api, namespace: str) -> dict[tuple[str, str], Size]:
-    """How many pods each workload is to have; a Deployment's are those of all its ReplicaSets."""
-    daemons, stateful, sets = await asyncio.gather(
-        *(api.list_all(kind, namespace, keep=_counted) for kind in ("DaemonSet", "StatefulSet", "ReplicaSet"))
-    )
-    sizes = {(namespace, each["name"]): Size(f"DaemonSet {each['name']}", each["pods"]) for each in daemons}
-    sizes |= {(namespace, each["name"]): Size(f"StatefulSet {each['name']}", each["pods"]) for each in stateful}
-    totals: dict[str, int] = {}
-    for each in sets:
-        totals[each["owner"]] = totals.get(each["owner"], 0) + each["pods"]
-    return sizes | {(namespace, each["name"]): Size(each["owner"], totals[each["owner"]]) for each in sets}
 
 
 def _counted(workload: Json) -> Json:

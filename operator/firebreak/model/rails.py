@@ -27,15 +27,15 @@ class Size:
 
 @dataclass(frozen=True)
 class Protected:
-    """What was protected when it was read last. Looked up without a call: a cut waits for no read."""
+    """What was protected when it was read last. Looked up without a call: only an automatic cut waits, for sizes."""
 
     namespaces: Mapping[str, str] = field(default_factory=dict)
     """Protected namespaces, and why. From the settings: never stale."""
     backends: tuple[Backend, ...] = ()
     pods: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """The pods of `backends` by namespace and name, and why."""
-    sizes: Mapping[tuple[str, str], Size] = field(default_factory=dict)
-    """Sizes by namespace and name of the controller that names the pods, a ReplicaSet for a Deployment's."""
+    sizes: Mapping[str, Mapping[str, Size]] = field(default_factory=dict)
+    """Of each namespace that was read: sizes by the controller that names the pods, a ReplicaSet for a Deployment's."""
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,10 @@ def _too_large_a_share(alarm: Alarm, others: Iterable[Alarm], limits: Limits, kn
 
 def _by_workload(namespace: str, known: Protected) -> Callable[[str], tuple[str, int] | None]:
     """By a pod's name alone: controllers name their pods after themselves, and nothing more is known before a cut."""
+    sizes = known.sizes.get(namespace, {})
 
     def sized(name: str) -> tuple[str, int] | None:
-        size = known.sizes.get((namespace, name.rpartition("-")[0]))
+        size = sizes.get(name.rpartition("-")[0])
         return (size.workload, size.pods) if size else None
 
     return sized
@@ -101,9 +102,12 @@ def tripped(incident: IncidentRef, why: str) -> Held:
 
 
 def emptied(pods: Iterable[Pod], behind: Mapping[str, Iterable[Pod]]) -> list[str]:
-    """Return the Services, of those with the pods behind them, that would have none left if `pods` were cut."""
+    """Return the Services, of those with the pods behind them, that would have none left if `pods` were cut.
+
+    `behind`: without the pods that have ended.
+    """
     cut = {pod.uid for pod in pods}
-    serving = {name: [p for p in found if not (p.finished or p.quarantined)] for name, found in behind.items()}
+    serving = {name: [p for p in found if not p.quarantined] for name, found in behind.items()}
     return sorted(name for name, left in serving.items() if left and all(pod.uid in cut for pod in left))
 
 
