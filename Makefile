@@ -10,7 +10,7 @@ CLUSTER := PYTHONPATH=tests/e2e $(RUN)/python -m cluster
 IMAGE ?= firebreak:dev
 ARGS ?=
 
-.PHONY: help demo demo-clean test unit e2e lint format crds image image-twice score bench cluster-up cluster-down cluster-info
+.PHONY: help demo demo-clean test unit e2e lint format crds policies image image-twice score bench cluster-up cluster-down cluster-info
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,10 @@ format: .venv/.ready ## format the code
 
 crds: .venv/.ready ## write crds/ from the models
 	@$(RUN)/firebreak crds --output-dir crds
+
+policies: .venv/.ready ## write the digests of the admission policies into the package
+	@$(RUN)/python tools/policies.py > .build/shipped.py
+	mv .build/shipped.py operator/firebreak/model/shipped.py
 
 image: cluster-up ## build the image and load it into the cluster
 	@tools/image $(IMAGE)

@@ -287,7 +287,7 @@ def guards(ward: Place) -> dict[str, tuple[str, str]]:
     """What preflight says of the guards: outcome and detail, by tier."""
     checks = json.loads(ward.firebreak("--output", "json", "--namespace", "firebreak", "preflight", "--no-probe").out)
     found = {each["name"]: (each["outcome"], each["detail"]) for each in checks["checks"]}
-    return {name.removeprefix("guards "): told for name, told in found.items() if name.startswith("guards ")}
+    return {tier.name: found[f"guards {tier.name}"] for tier in TIERS if f"guards {tier.name}" in found}
 
 
 @pytest.fixture

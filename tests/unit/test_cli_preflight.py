@@ -23,11 +23,14 @@ from firebreak.evidence.location import Clients
 from firebreak.evidence.location import connect as connect_store
 from firebreak.evidence.store import EvidenceStore
 from firebreak.model.enforcement import Enforcement, State
+from firebreak.model.shipped import SHIPPED
 from firebreak.model.tiers import CONTAIN
 from harness import connect
+from test_policies import from_manifests
 
 ESTABLISHED = {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
 KEPT = "written, read back, not overwritten"
+TRIED = ("firebreak-approvals", "firebreak-creators", "firebreak-quarantine-forgery")
 PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
 
 
@@ -40,6 +43,10 @@ def cli(fake: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 def install(fake: FakeApi, proof: Enforcement = PROVEN) -> None:
     for crd in CRDS.values():
         fake.put({**crd(), **ESTABLISHED})
+    for group in SHIPPED:
+        for found in from_manifests(group):
+            for resource in found.values():
+                fake.put(resource)
     metadata = {"name": "firebreak-enforcement", "namespace": "firebreak"}
     data = {"enforcement.json": proof.to_json()}
     fake.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
@@ -55,6 +62,10 @@ def run_operator(fake: FakeApi) -> None:
 
 def found(ran: Ran) -> dict[str, tuple[str, str]]:
     return {check["name"]: (check["outcome"], check["detail"]) for check in json.loads(ran.out)["checks"]}
+
+
+def remedies(ran: Ran) -> dict[str, str]:
+    return {check["name"]: check["remedy"] for check in ran.json["checks"]}
 
 
 def allowing(allowed: Callable[[dict[str, Any]], bool]) -> Callable[[dict[str, Any]], tuple[bool, str]]:
@@ -78,6 +89,12 @@ async def test_a_cluster_that_is_as_it_must_be_leaves_doubt_about_a_store_for_tr
         "rights eradicate": ("ok", "granted to you"),
         "rights node": ("ok", "granted to you"),
         "guards": ("unknown", "there is no account firebreak/firebreak to try them as"),
+        "guards people": ("ok", f"tried, and refused: {', '.join(TRIED)}; the others are read, not tried"),
+        "policies people": ("ok", "read: 9 bound, denying, equal to this version's"),
+        "policies contain": ("ok", "read: 5 bound, denying, equal to this version's"),
+        "policies preserve": ("ok", "read: 1 bound, denying, equal to this version's"),
+        "policies eradicate": ("ok", "read: 3 bound, denying, equal to this version's"),
+        "policies node": ("ok", "read: 1 bound, denying, equal to this version's"),
         "store": (
             "warning",
             f"file://{tmp_path}/evidence: {KEPT}; it lies on this machine's own disk, for trying out",
@@ -95,7 +112,8 @@ async def test_what_is_missing_is_named_with_what_to_do(fake: FakeApi, cli: Cli)
     assert "enforcement: firebreak preflight --probe" in lines
     assert ran.err.startswith(
         "error: not as it must be: crd approvals.firebreak.dev, crd incidents.firebreak.dev, "
-        "crd playbooks.firebreak.dev, enforcement\n"
+        "crd playbooks.firebreak.dev, policies people, policies contain, policies preserve, policies eradicate, "
+        "policies node, enforcement\n"
     )
 
 
@@ -130,8 +148,12 @@ async def test_guards_are_tried_as_the_operators_account(fake: FakeApi, cli: Cli
     outcome, detail = checks["guards preserve"]
     assert outcome == "FAILED"
     assert "not seen in force: firebreak-preserve-exec" in detail
-    tried = [call for call in fake.calls if call.query.get("dryRun") == "All"]
-    assert {call.user for call in tried} == {"system:serviceaccount:firebreak:firebreak"}
+    tried = {call.user: call.resource for call in fake.calls if call.query.get("dryRun") == "All"}
+    assert tried.keys() == {
+        "system:serviceaccount:firebreak:firebreak",
+        "system:serviceaccount:kube-system:replicaset-controller",
+        "",
+    }
 
 
 async def test_guards_of_a_tier_that_was_left_out_are_not_tried(fake: FakeApi, cli: Cli) -> None:
@@ -142,7 +164,89 @@ async def test_guards_of_a_tier_that_was_left_out_are_not_tried(fake: FakeApi, c
     fake.authorize("SubjectAccessReview", allowing(lambda attributes: attributes in granted))
     checks = found(await cli("preflight", "--no-probe", "-o", "json"))
     assert checks["guards contain"][0] == "ok"
-    assert [name for name in checks if name.startswith("guards")] == ["guards contain"]
+    assert [name for name in checks if name.startswith("guards")] == ["guards contain", "guards people"]
+    assert [name for name in checks if name.startswith("policies")] == ["policies people", "policies contain"]
+
+
+async def test_the_policies_about_people_are_tried_as_who_asks_and_a_forged_pod_as_who_makes_pods(
+    fake: FakeApi, cli: Cli
+) -> None:
+    install(fake)
+    await cli("preflight", "--no-probe")
+    tried = [(c.resource, c.namespace, c.user) for c in fake.calls if c.query.get("dryRun") == "All"]
+    assert tried == [
+        ("approvals", "firebreak", ""),
+        ("incidents", "firebreak", ""),
+        ("pods", "firebreak", "system:serviceaccount:kube-system:replicaset-controller"),
+    ]
+    assert [call for call in fake.writes if call.namespace == "firebreak"] == []
+
+
+NO_RIGHT = ("not tried, for lack of a right", "run firebreak preflight as an administrator")
+OTHERS = (
+    "tried in vain, for something else said no first",
+    "see that the CRDs and the namespace are there, and which webhook or policy of yours refuses it",
+)
+
+
+def broken(*, of: str, how: Answer) -> Fault:
+    return Fault(when=lambda call: call.resource == of and call.query.get("dryRun") == "All", how=how)
+
+
+async def test_a_policy_about_people_that_refuses_nothing_fails_and_is_named(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    fake.fences -= {"firebreak-approvals"}
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert ran.code == 1
+    assert found(ran)["guards people"] == (
+        "FAILED",
+        f"tried, and not refused: firebreak-approvals; tried, and refused: {', '.join(TRIED[1:])}",
+    )
+    assert remedies(ran)["guards people"] == (
+        "kubectl apply -k manifests/base/admission && kubectl replace -k manifests/base/admission"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "remedy"),
+    [
+        (Answer(403, message='users "x" is forbidden: User "eve" cannot impersonate resource "users"'), *NO_RIGHT),
+        (Answer(403, message='pods is forbidden: User "x" cannot create pods'), *NO_RIGHT),
+        (Answer(403, message="admission webhook denied"), *OTHERS),
+        (Answer(404, message="no such namespace"), *OTHERS),
+    ],
+)
+async def test_a_trial_that_another_refuses_proves_nothing(
+    fake: FakeApi, cli: Cli, answer: Answer, says: str, remedy: str
+) -> None:
+    install(fake)
+    fake.faults.add(broken(of="pods", how=answer))
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert found(ran)["guards people"] == (
+        "unknown",
+        f"{says}: firebreak-quarantine-forgery; tried, and refused: {', '.join(TRIED[:2])}",
+    )
+    assert remedies(ran)["guards people"] == remedy
+
+
+async def test_a_policy_that_is_not_bound_fails_though_none_of_its_requests_can_be_tried(
+    fake: FakeApi, cli: Cli
+) -> None:
+    install(fake)
+    fake.delete("ValidatingAdmissionPolicyBinding", "", "firebreak-quarantine-lock")
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert (ran.code, found(ran)["guards people"][0]) == (1, "ok")
+    assert found(ran)["policies people"] == ("FAILED", "firebreak-quarantine-lock is not bound")
+    assert "error: not as it must be: policies people\n" in ran.err
+
+
+async def test_policies_that_may_not_be_read_are_unknown(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    words = 'User "eve" cannot list resource "validatingadmissionpolicies"'
+    fake.faults.add(Fault(when=lambda call: "admissionpolic" in call.resource, how=Answer(403, message=words)))
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert (ran.code, found(ran)["policies people"]) == (5, ("unknown", f"not read: {words}"))
+    assert remedies(ran)["policies node"] == "run firebreak preflight as an administrator"
 
 
 async def test_without_a_pod_of_its_own_the_fence_of_pods_is_unknown_not_missing(fake: FakeApi, cli: Cli) -> None:
@@ -163,8 +267,7 @@ async def test_who_may_not_act_as_the_account_is_told_where_to_try(fake: FakeApi
     run_operator(fake)
     fake.authorize("SubjectAccessReview", allowing(lambda _: True))
     words = 'users "x" is forbidden: User "eve" cannot impersonate resource "users"'
-    dry = Fault(when=lambda call: call.query.get("dryRun") == "All", how=Answer(403, message=words))
-    fake.faults.add(dry)
+    fake.faults.add(Fault(when=lambda call: call.query.get("dryRun") == "All", how=Answer(403, message=words)))
     ran = await cli("preflight", "--no-probe", "-o", "json")
     outcome, detail = found(ran)["guards contain"]
     assert (outcome, "cannot impersonate" in detail) == ("unknown", True)
@@ -200,8 +303,7 @@ async def test_a_store_that_is_not_named_here_proves_and_fails_nothing(
     monkeypatch.delenv("FIREBREAK_STORE")
     ran = await cli("preflight", "--no-probe", "-o", "json")
     assert (ran.code, found(ran)["store"][0]) == (5, "unknown")
-    remedies = {check["name"]: check["remedy"] for check in ran.json["checks"]}
-    assert remedies["store"] == "kubectl exec -n firebreak deployment/firebreak -- firebreak preflight --no-probe"
+    assert remedies(ran)["store"] == "kubectl exec -n firebreak deployment/firebreak -- firebreak preflight --no-probe"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +400,8 @@ async def test_inside_its_own_pod_the_operator_asks_about_itself(
     monkeypatch.setenv("FIREBREAK_POD", "firebreak-0")
     checks = found(await cli("preflight", "--no-probe", "-o", "json"))
     assert checks["rights contain"] == ("ok", "granted to you")
+    assert checks["guards people"] == ("unknown", "not tried: Firebreak's own account has no right to")
+    assert [call for call in fake.calls if call.resource in {"approvals", "incidents"}] == []
 
 
 async def test_a_store_that_cannot_be_right_fails(fake: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,24 @@
-"""Asking the API server whether Firebreak's own account is fenced: by requests that nothing but our policies refuses.
+"""Asking the API server whether our policies are in force: by requests that nothing but they refuses.
 
-Each trial is within the account's rights, breaks the rule of one policy, and is a dry run on an object of Firebreak's
-own, or on a node (the exec: into a pod that does not exist). What the answer proves is that the policy is there, bound,
-and denies. The policy `firebreak-contain-incidents` is not tried: that takes an incident.
+Each trial is within the rights of who sends it, breaks the rule of one policy, and is a dry run on an object of
+Firebreak's own, or on a node (the exec: into a pod that does not exist). What the answer proves is that the policy is
+there, bound, and denies. `trials` are about Firebreak's own account; `firebreak-contain-incidents` is not among them,
+for that takes an incident. `trials_of_people` are about everybody else.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from firebreak.api.base import Json
 from firebreak.kube.client import METADATA_LIST, Api
 from firebreak.kube.errors import NO_RIGHT, Conflict, Forbidden, Invalid, NotFound
 from firebreak.kube.probe_objects import FREE, Run
 from firebreak.model.change import Ref, collection
+from firebreak.model.facts import Account
+from firebreak.model.names import QUARANTINE_PREFIX
 from firebreak.model.tiers import CONTAIN, ERADICATE, NODE, PRESERVE, Tier
 
 GUARD = "firebreak-guard"  # the name of what the trials would make, and of the Secret that one of them would change
@@ -25,15 +29,35 @@ MISSING_AGAIN = 10.0  # seconds until one that was not is tried again
 NOBODY = "nobody"
 IMPERSONATION = "cannot impersonate"
 
+POD_MAKER = Account("kube-system", "replicaset-controller")
+"""May create pods in every namespace and holds no verb of ours, by a role that each API server restores at its start
+(system:controller:replicaset-controller). Administrators hold `release`: what they try themselves is let pass.
+"""
+
+
+class Answer(Enum):
+    """Who refused a trial."""
+
+    POLICY = auto()
+    RIGHTS = auto()
+    """RBAC: the policy was not asked."""
+    OTHERS = auto()
+    """Another policy, a webhook, or there is no such namespace or kind: the policy was not asked, or not heard."""
+    NOBODY = auto()
+
 
 @dataclass(frozen=True)
 class Trial:
-    """One forbidden request, and the policy that must refuse it. Without a body it is an exec."""
+    """One forbidden request, and the policy that must refuse it. Without a body it is an exec.
+
+    `sender`: as whom it is sent; without one as who tries.
+    """
 
     policy: str
     target: Ref
     body: Json | None = None
     creates: bool = False
+    sender: Account | None = None
 
     async def send(self, api: Api) -> None:
         """Send it. Raises `ApiError`; anything else means that it would have been done."""
@@ -43,6 +67,22 @@ class Trial:
             await api.create(self.target.kind, self.target.namespace, self.body, dry_run=True)
         else:
             await api.patch(self.target, self.body, dry_run=True)
+
+    async def answer(self, api: Api) -> Answer:
+        """Send it and return who refused it. Raises `Forbidden` when one may not ask in another name, `Unavailable`."""
+        try:
+            await self.send(api)
+        except Conflict:
+            return Answer.NOBODY  # what would be made is there already; admission comes before that
+        except NotFound:
+            return Answer.OTHERS
+        except (Forbidden, Invalid) as error:
+            if IMPERSONATION in error.message:
+                raise
+            if f"'{self.policy}'" in error.message:
+                return Answer.POLICY
+            return Answer.RIGHTS if NO_RIGHT in error.message else Answer.OTHERS
+        return Answer.NOBODY
 
 
 def trials(tier: Tier, namespace: str, pod: str, node: str) -> tuple[Trial, ...]:
@@ -73,14 +113,32 @@ def trials(tier: Tier, namespace: str, pod: str, node: str) -> tuple[Trial, ...]
     return found[tier.name]
 
 
+def trials_of_people(namespace: str) -> tuple[Trial, ...]:
+    """Return what to try, as whoever asks, of the policies about people: what they refuse to administrators, too.
+
+    The others are not tried: they let pass who holds `release`, `override` or `respond`, or take an incident.
+    """
+    approval = {"incident": GUARD, "step": "revoke", "digest": f"sha256:{'0' * 64}", "approver": GUARD}
+    opened = {"target": {"pod": GUARD}, "playbook": "contain", "openedBy": GUARD, "source": GUARD}
+    forged = {**_stranger(namespace), "metadata": {"labels": {f"{QUARANTINE_PREFIX}{GUARD}": "true"}}}
+    return (
+        _create("firebreak-approvals", "Approval", namespace, {"spec": approval}),
+        _create("firebreak-creators", "Incident", namespace, {"spec": opened}),
+        replace(_create("firebreak-quarantine-forgery", "Pod", namespace, forged), sender=POD_MAKER),
+    )
+
+
 def _create(policy: str, kind: str, namespace: str, body: Json) -> Trial:
+    """A trial that would create an object; `body` may have metadata of its own, labels say."""
     target = Ref(kind, GUARD, namespace)
-    return Trial(policy, target, {**body, "metadata": {"name": GUARD, "namespace": namespace}}, creates=True)
+    metadata = {**body.get("metadata", {}), "name": GUARD, "namespace": namespace}
+    whole = {"apiVersion": target.api_version, "kind": kind, **body, "metadata": metadata}
+    return Trial(policy, target, whole, creates=True)
 
 
 def _stranger(namespace: str) -> Json:
-    """A pod that Pod Security lets pass: one of the probe, under another name."""
-    return Run(GUARD, namespace, "none").pod_body(FREE)
+    """A pod that Pod Security lets pass: one of the probe, without its name and labels."""
+    return {**Run(GUARD, namespace, "none").pod_body(FREE), "metadata": {}}
 
 
 class Guards:
@@ -114,8 +172,10 @@ class Guards:
         pod = await self._any(collection("Pod", self._namespace)) if tier is CONTAIN else NOBODY
         node = await self._any(collection("Node")) if tier is NODE else NOBODY
         tried = trials(tier, self._namespace, pod, node)
-        found = await asyncio.gather(*(self._refused(trial) for trial in tried))
-        return [trial.policy for trial, refused in zip(tried, found, strict=True) if not refused]
+        found = await asyncio.gather(*(trial.answer(self._api) for trial in tried))
+        # What the account may not do at all needs no fence. What others refuse proves nothing.
+        fenced = {Answer.POLICY, Answer.RIGHTS}
+        return [trial.policy for trial, answer in zip(tried, found, strict=True) if answer not in fenced]
 
     async def _any(self, path: str) -> str:
         """The name of some object there, to try a patch on; of one that is not there if there is none."""
@@ -126,16 +186,3 @@ class Guards:
                 raise
             return NOBODY
         return next((str(found["metadata"]["name"]) for found in some.get("items") or []), NOBODY)
-
-    async def _refused(self, trial: Trial) -> bool:
-        """Whether the policy, or RBAC, refuses a trial. What another one refuses proves nothing."""
-        try:
-            await trial.send(self._api)
-        except (NotFound, Conflict):
-            return False
-        except (Forbidden, Invalid) as error:
-            if IMPERSONATION in error.message:
-                raise
-            # What the account may not do at all needs no fence.
-            return f"'{trial.policy}'" in error.message or NO_RIGHT in error.message
-        return False

@@ -34,6 +34,12 @@ KINDS: Mapping[str, tuple[str, str, bool]] = {
     "Lease": ("coordination.k8s.io/v1", "leases", True),
     "ValidatingWebhookConfiguration": ("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations", False),
     "MutatingWebhookConfiguration": ("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", False),
+    "ValidatingAdmissionPolicy": ("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", False),
+    "ValidatingAdmissionPolicyBinding": (
+        "admissionregistration.k8s.io/v1",
+        "validatingadmissionpolicybindings",
+        False,
+    ),
     "APIService": ("apiregistration.k8s.io/v1", "apiservices", False),
     "SubjectAccessReview": ("authorization.k8s.io/v1", "subjectaccessreviews", False),
     "SelfSubjectAccessReview": ("authorization.k8s.io/v1", "selfsubjectaccessreviews", False),

@@ -18,7 +18,7 @@ from firebreak.model.words import listed
 
 def digest_of(change: Change) -> str:
     """Return the digest of one Change, `sha256:` and hexadecimal."""
-    return _sha256(
+    return sha256(
         {
             "verb": change.verb,
             "object": [change.target.kind, change.target.namespace, change.target.name, change.target.uid],
@@ -37,7 +37,7 @@ def plan_digest(incident: str, step: str, changes: Iterable[Change]) -> str:
 
     With the uid an approval of an earlier incident of the same name is one of another plan.
     """
-    return _sha256({"incident": incident, "step": step, "changes": digests(changes)})
+    return sha256({"incident": incident, "step": step, "changes": digests(changes)})
 
 
 def digests(changes: Iterable[Change]) -> dict[str, str]:
@@ -75,5 +75,6 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _sha256(value: Any) -> str:
+def sha256(value: Any) -> str:
+    """Return the digest of a JSON value, `sha256:` and hexadecimal; the order of keys does not count."""
     return "sha256:" + hashlib.sha256(_text(value).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The admission policies that fence the operator's account, as far as the operator itself tries them.
+"""The admission policies, as far as Firebreak tries whether they are in force.
 
 The real server looks an object up before it asks admission about a patch; here what is tried need not be there.
 """
@@ -18,12 +18,19 @@ BY_TRIAL = {
     ("patch", "deployments"): "firebreak-eradicate-workloads",
     ("patch", "nodes"): "firebreak-node-cordon",
 }
-FENCES = frozenset(BY_TRIAL.values())
+OF_PEOPLE = {
+    ("create", "approvals"): "firebreak-approvals",
+    ("create", "incidents"): "firebreak-creators",
+    ("create", "pods"): "firebreak-quarantine-forgery",
+}
+POD_MAKER = "system:serviceaccount:kube-system:replicaset-controller"
+FENCES = frozenset({*BY_TRIAL.values(), *OF_PEOPLE.values()})
 
 
 def refuse(call: Call, in_force: frozenset[str]) -> None:
-    """Raise the refusal of a policy that is in force, for a trial of the operator's."""
-    policy = BY_TRIAL.get((call.verb, call.resource))
+    """Raise the refusal of a policy that is in force, for a trial."""
+    asked = (call.verb, call.resource)
+    policy = OF_PEOPLE.get(asked) if call.user == POD_MAKER or asked not in BY_TRIAL else BY_TRIAL[asked]
     dry = call.query.get("dryRun") == "All" and call.namespace in {"firebreak", ""}
     if policy in in_force and (dry or call.name == GUARD):
         words = f"ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: firebreak: no"
