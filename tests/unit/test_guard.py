@@ -10,7 +10,9 @@ from fake_api import Answer, Call, FakeApi, Fault, always
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Forbidden
-from firebreak.kube.guard import Guards, trials
+from firebreak.kube.guard import Guards, trials, trials_of_people
+from firebreak.model.policies import PEOPLE
+from firebreak.model.shipped import SHIPPED
 from firebreak.model.tiers import CONTAIN, ERADICATE, PRESERVE, TIERS, Tier
 from harness import connect, replica
 from test_tiers import Clock
@@ -51,7 +53,8 @@ async def test_a_policy_that_is_not_in_force_is_named_with_the_manifest_that_bri
     fake.fences -= {policy}
     assert await guards(api).missing(tier) == (
         f"the API server does not fence Firebreak's own account in tier {tier.name} (not seen in force: {policy}): "
-        f"kubectl apply -k manifests/components/tier-{tier.name}"
+        f"kubectl apply -k manifests/components/tier-{tier.name} && "
+        f"kubectl replace -k manifests/components/tier-{tier.name}"
     )
 
 
@@ -63,6 +66,12 @@ def test_every_policy_of_a_tier_is_tried_but_the_one_that_takes_an_incident(tier
     assert {d["metadata"]["name"] for d in kinds} - tried == (
         {"firebreak-contain-incidents"} if tier is CONTAIN else set()
     )
+
+
+def test_the_trials_of_people_are_of_policies_about_people_and_each_of_another_one() -> None:
+    tried = [trial.policy for trial in trials_of_people("firebreak")]
+    assert tried == ["firebreak-approvals", "firebreak-creators", "firebreak-quarantine-forgery"]
+    assert set(tried) < set(SHIPPED[PEOPLE])
 
 
 async def test_what_the_account_may_not_do_needs_no_fence(fake: FakeApi, api: Api) -> None:

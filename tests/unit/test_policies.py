@@ -32,9 +32,8 @@ def from_manifests(group: str) -> tuple[Objects, Objects]:
 
 
 def test_the_digests_in_the_package_are_those_of_the_manifests() -> None:
-    """If not: `make policies`."""
     ran = subprocess.run([sys.executable, "tools/policies.py"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout == Path(shipped.__file__).read_text()
+    assert ran.stdout == Path(shipped.__file__).read_text(), "run: make policies"
 
 
 def test_every_policy_of_the_manifests_has_a_digest() -> None:

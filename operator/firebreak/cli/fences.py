@@ -107,7 +107,7 @@ async def _fence(asking: Guards, tier: Tier, account: Account) -> Check:
         inside = f"kubectl exec -n {account.namespace} deployment/{DEPLOYMENT} -- firebreak preflight --no-probe"
         return Check(name, Outcome.UNKNOWN, f"not tried: {error.message}", inside)
     if words:
-        return Check(name, Outcome.FAILED, words, tier.remedy)
+        return Check(name, Outcome.FAILED, words, remedy(tier.name))
     return Check(name, Outcome.OK, f"the API server refuses {account} what is not its to do")
 
 

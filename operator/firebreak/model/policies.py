@@ -9,7 +9,7 @@ from typing import Any
 from firebreak.api.base import Json
 from firebreak.model.digest import sha256
 from firebreak.model.shipped import SHIPPED
-from firebreak.model.tiers import TIERS
+from firebreak.model.tiers import TIERS, as_shipped
 
 PEOPLE = "people"
 """The policies about people, in `SHIPPED`; those of a tier go by the tier's name."""
@@ -41,11 +41,8 @@ def faults(group: str, policies: Mapping[str, Json], bindings: Mapping[str, Json
 
 
 def remedy(group: str) -> str:
-    """Say what a person does to have the policies of a group as they were shipped.
-
-    Apply brings what is missing, but leaves a condition that somebody else added, server-side or not (seen on 1.35).
-    """
-    return f"kubectl apply -k {MANIFESTS[group]} && kubectl replace -k {MANIFESTS[group]}"
+    """Say what a person does to have the policies of a group as they were shipped. Raises KeyError for no group."""
+    return as_shipped(MANIFESTS[group])
 
 
 def _fault(policy: Json | None, binding: Json | None, shipped: str) -> str:

@@ -89,7 +89,15 @@ class Tier:
     def unguarded(self, policies: Sequence[str]) -> str:
         """Say which of the admission policies that fence it are not in force, and what a person does."""
         fence = f"the API server does not fence Firebreak's own account in tier {self.name}"
-        return f"{fence} (not seen in force: {listed(policies)}): {self.remedy}"
+        return f"{fence} (not seen in force: {listed(policies)}): {as_shipped(self.manifest)}"
+
+
+def as_shipped(manifest: str) -> str:
+    """Say what a person does to have the objects of a kustomize directory as they were shipped.
+
+    Apply brings what is missing, but leaves a condition that somebody added, server-side or not (seen on 1.35).
+    """
+    return f"kubectl apply -k {manifest} && kubectl replace -k {manifest}"
 
 
 def _each(group: str, resources: tuple[str, ...], verbs: tuple[str, ...]) -> Iterator[Right]:
