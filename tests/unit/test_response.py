@@ -9,8 +9,8 @@ import pytest
 from fake_api import Answer, Call, ExecSession, FakeApi, Fault, Obj, running_fake
 from firebreak.engine.journal import SupersededError
 from firebreak.evidence.store import EvidenceStore
-from firebreak.kube import survey
 from firebreak.kube.errors import NotFound
+from firebreak.kube.surroundings import surroundings
 from firebreak.model.pod import Pod
 from harness import replica
 from world import (
@@ -299,7 +299,7 @@ async def test_a_forged_owner_reference_reaches_no_other_object(fake: FakeApi, s
         fake.update("Pod", "shop", "web-1", {"metadata": {"ownerReferences": [owner]}})
         async with replica(fake, store) as firebreak:
             pod = Pod(fake.get("Pod", "shop", "web-1"))
-            found = await survey.surroundings(firebreak.tools.api, pod, {})
+            found = await surroundings(firebreak.tools.api, pod, {})
         assert found["owners"] == []
     assert not [call for call in fake.calls if call.namespace == "bank"]
 

@@ -1,6 +1,6 @@
 """Eradicate and recover: for cordon, revoke, rotate and replace, how to survey, plan and confirm.
 
-Nothing is decided here: each joins `kube.survey` with its pure step, and asks the world afterwards.
+Nothing is decided here: each joins what `kube` reads with its pure step, and asks the world afterwards.
 """
 
 import asyncio
@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from firebreak.api.playbook import CORDON, REPLACE, REVOKE, ROTATE, Replace, Rotate
 from firebreak.api.status import ChangeState
 from firebreak.engine.case import Case
-from firebreak.engine.gather import accounts, held, identities, rights
+from firebreak.engine.gather import accounts, held, identities, rights, with_sharers
 from firebreak.engine.stage import Stage
 from firebreak.kube import exposure, survey
+from firebreak.kube.rights import ask
 from firebreak.model.change import Change, Ref, Verb
 from firebreak.model.facts import Answer, Nodes, Secrets, Workload
 from firebreak.model.record import done, step, unlisted_done
@@ -55,7 +56,8 @@ class Revoke:
     async def plan(self, case: Case) -> tuple[Change, ...]:
         """Shrink bindings, also those that somebody has put back."""
         before = done(step(case.status, self.name))
-        shrunk = [change for right in await rights(case) for change in revoke.plan(right, before)]
+        known = [await with_sharers(case, right) for right in await rights(case)]
+        shrunk = [change for right in known for change in revoke.plan(right, before)]
         called = [i.change for i in await identities(case) if i.certain and i.change.id not in before]
         return (*shrunk, *(called if case.tools.hook else ()))
 
@@ -63,7 +65,7 @@ class Revoke:
         """Ask the API server as each account; its own reason names the source of what is left."""
         answers: list[Answer] = []
         for right in await rights(case):
-            answers += await asyncio.gather(*(survey.ask(case.tools.api, q) for q in revoke.questions(right)))
+            answers += await asyncio.gather(*(ask(case.tools.api, q) for q in revoke.questions(right)))
         return revoke.judge(accounts(case), answers, await identities(case), done(step(case.status, self.name)))
 
     def patience(self, case: Case) -> float:  # noqa: ARG002 - one shape for all stages

@@ -5,6 +5,7 @@ from dataclasses import replace
 from firebreak.api.playbook import REVOKE
 from firebreak.engine.case import Case, clouds_of
 from firebreak.kube import survey
+from firebreak.kube.rights import rights_of, sharers
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account, Rights
 from firebreak.model.pod import Pod
@@ -23,13 +24,13 @@ def accounts(case: Case) -> list[Account]:
 async def rights(case: Case) -> list[Rights]:
     """Read the rights of all accounts, with the bindings that were shrunk by this incident."""
     revoked = [change.object for change in step(case.status, REVOKE).changes.values()]
-    uids = list(case.status.pods)
-    found = []
-    for account in accounts(case):
-        right = await survey.rights(case.tools.api, case.id, account, uids, revoked)
-        makers = await _makers(case, account)
-        found.append(replace(right, sharers=tuple(sorted(makers.union(right.sharers)))))
-    return found
+    return await rights_of(case.tools.api, case.id, accounts(case), revoked)
+
+
+async def with_sharers(case: Case, right: Rights) -> Rights:
+    """Read who else runs as an account, outside the incident: only the risk of taking its rights goes by that."""
+    others = await sharers(case.tools.api, right.account, case.status.pods)
+    return replace(right, sharers=tuple(sorted(others | await _makers(case, right.account))))
 
 
 async def _makers(case: Case, account: Account) -> set[str]:

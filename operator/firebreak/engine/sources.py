@@ -11,11 +11,11 @@ from firebreak.api.base import Json
 from firebreak.api.playbook import REVOKE, Capture
 from firebreak.engine.case import Case, Tools, as_met
 from firebreak.evidence.source import BytesSource, Source
-from firebreak.kube import survey
 from firebreak.kube.describe import DescribeSource
 from firebreak.kube.errors import ApiError
 from firebreak.kube.logs import LogSource
 from firebreak.kube.source import ContainerRef, Limits
+from firebreak.kube.surroundings import surroundings
 from firebreak.kube.tarsource import TarSource
 from firebreak.kube.volatile import VolatileSource
 from firebreak.model.outcome import Completeness, Outcome
@@ -64,7 +64,7 @@ async def _surroundings(case: Case, pod: Pod) -> Json:
     changes = step(case.status, REVOKE).changes.values()
     revoked = {change.object: change.before for change in changes if change.before}
     record = case.status.pods.get(pod.uid)
-    return await survey.surroundings(case.tools.api, as_met(pod, record) if record else pod, revoked)
+    return await surroundings(case.tools.api, as_met(pod, record) if record else pod, revoked)
 
 
 async def _document(reading: Awaitable[Json]) -> Source:

@@ -23,7 +23,8 @@ from firebreak.model.verdict import Verdict, approve_command
 
 log = structlog.get_logger()
 
-ASK_AGAIN, AFTER_CONFLICT, WHILE_BLOCKED = 0.5, 0.2, 30.0  # seconds
+AFTER_CONFLICT, WHILE_BLOCKED = 0.2, 30.0  # seconds
+ASK_AGAIN, ASK_SELDOM = 0.5, 2.0  # seconds: a look may be dozens of questions, and what takes long is not in a hurry
 MOST_CONFLICTS = 6
 
 
@@ -216,13 +217,15 @@ async def _finish(case: Case, stage: Stage, pods: int, allowed: Permit, left: Sp
 async def _confirmed(case: Case, stage: Stage, pods: int) -> Verdict:
     """Ask until the world says yes, patience ends or pods join, for which the stage runs again; then say the last."""
     verdict: Verdict | None = None
+    pause = ASK_AGAIN
     try:
         async with asyncio.timeout(stage.patience(case)):
             while len(case.status.pods) <= pods:
                 verdict = await stage.confirm(case)
                 if verdict is not None and (verdict.holds or verdict.reason in _FINAL):
                     return verdict
-                await asyncio.sleep(ASK_AGAIN)
+                await asyncio.sleep(pause)
+                pause = min(ASK_SELDOM, pause * 1.5)
     except TimeoutError:
         words = f"not settled within {stage.patience(case):.0f} s; see the workload's own status"
         return verdict or Verdict(stage.condition, "False", "TimedOut", words)

@@ -11,11 +11,9 @@ from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, NotFound
 from firebreak.model import loose
 from firebreak.model.change import Ref
-from firebreak.model.facts import Account, Answer, Grant, Network, Rights, Workload
+from firebreak.model.facts import Network, Workload
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
-from firebreak.steps.reach import secrets_of
-from firebreak.steps.revoke import names
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 CONTROLLERS = frozenset({*WORKLOADS, "ReplicaSet", "Job", "CronJob"})
@@ -159,41 +157,6 @@ async def cordoned(api: Api, names: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-async def rights(
-    api: Api, incident: IncidentRef, account: Account, pods: Iterable[str], revoked: Iterable[str] = ()
-) -> Rights:
-    """Read what an account may do. `revoked` names bindings (as `str(Ref)`) that named it before they were shrunk.
-
-    `pods` are the uids of the incident's own pods; whoever else runs as the account shares it.
-    """
-    ours, before = set(pods), set(revoked)
-    bindings, cluster_bindings, others = await asyncio.gather(
-        api.list_all("RoleBinding"),
-        api.list_all("ClusterRoleBinding"),
-        api.list_all("Pod", account.namespace, fields=f"spec.serviceAccountName={account.name}"),
-    )
-    grants: list[Grant] = []
-    shared: list[Grant] = []
-    for kind, items in (("RoleBinding", bindings), ("ClusterRoleBinding", cluster_bindings)):
-        for item in items:
-            binding = {"kind": kind, **item}
-            grant = Grant(binding, ())
-            subjects = binding.get("subjects") or []
-            if any(names(s, account, binding) for s in subjects) or str(grant.ref) in before:
-                grants.append(Grant(binding, await _rules(api, binding)))
-            elif any(s.get("kind") == "Group" and s.get("name") in account.groups for s in subjects):
-                shared.append(Grant(binding, await _rules(api, binding)))
-    sharers = {pod.known_as for pod in map(Pod, others) if pod.uid not in ours}
-    return Rights(incident, account, tuple(grants), tuple(sorted(sharers)), tuple(shared))
-
-
-async def _rules(api: Api, binding: Json) -> tuple[Json, ...]:
-    role = binding["roleRef"]
-    namespace = binding["metadata"].get("namespace") if role["kind"] == "Role" else None
-    found = await find(api, Ref(role["kind"], role["name"], namespace))
-    return tuple((found or {}).get("rules") or [])
-
-
 async def workloads(
     api: Api, incident: IncidentRef, pods: tuple[Pod, ...], owners: Mapping[str, tuple[str, str]]
 ) -> tuple[Workload, ...]:
@@ -218,13 +181,13 @@ async def workloads(
 
 async def top_controller(api: Api, reference: Json, namespace: str) -> Json | None:
     """Follow the owners upwards to the controller that people know."""
-    found = await _owner(api, reference, namespace)
+    found = await owner(api, reference, namespace)
     if found is None:
         return None
     return await top_controller(api, controller(found), namespace) or found
 
 
-async def _owner(api: Api, reference: Json, namespace: str) -> Json | None:
+async def owner(api: Api, reference: Json, namespace: str) -> Json | None:
     """Read the controller that an ownerReference names: that very object, or nothing. A reference may be forged."""
     kind, name = str(reference.get("kind", "")), str(reference.get("name", ""))
     if kind not in CONTROLLERS or name in {"", ".", ".."}:
@@ -233,66 +196,3 @@ async def _owner(api: Api, reference: Json, namespace: str) -> Json | None:
     if found is None or found["metadata"].get("uid") != reference.get("uid"):
         return None
     return {**found, "kind": kind}
-
-
-async def ask(api: Api, question: Json) -> Answer:
-    """Ask whether an identity may do something."""
-    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": question}
-    status = (await api.create("SubjectAccessReview", None, body)).get("status") or {}
-    return Answer(question, bool(status.get("allowed")), str(status.get("reason", "")))
-
-
-async def surroundings(api: Api, pod: Pod, revoked: Mapping[str, Json]) -> Json:
-    """Read what stands around a pod, for the evidence: owners, account, rights, services, policies, node, events.
-
-    `revoked`: what bindings (by `str(Ref)`) held before this incident shrank them; it stands beside what they hold now.
-    What cannot be read is recorded with the reason, never left out in silence. No secret is read.
-    """
-    account = Account(pod.namespace, pod.account)
-    parts = {
-        "owners": _owners(api, pod),
-        "serviceAccount": find(api, Ref("ServiceAccount", pod.account, pod.namespace)),
-        "namespace": find(api, Ref("Namespace", pod.namespace)),
-        "node": find(api, Ref("Node", pod.node)) if pod.node else _nothing(),
-        "rights": _bindings(api, account, revoked),
-        "services": api.list_all("Service", pod.namespace),
-        "networkPolicies": api.list_all("NetworkPolicy", pod.namespace),
-        "events": api.list_all("Event", pod.namespace, fields=f"involvedObject.uid={pod.uid}"),
-    }
-    answers = await asyncio.gather(*parts.values(), return_exceptions=True)
-    result: Json = {}
-    for name, answer in zip(parts, answers, strict=True):
-        if isinstance(answer, ApiError):
-            result[name] = {"unread": str(answer)}
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            result[name] = answer
-    result["secretsNamed"] = sorted({f"{name} ({way})" for name, way in secrets_of(pod, result["serviceAccount"])})
-    return result
-
-
-async def _nothing() -> None:
-    return None
-
-
-async def _owners(api: Api, pod: Pod) -> list[Json]:
-    chain: list[Json] = []
-    above = pod.controller
-    while above and (found := await _owner(api, above, pod.namespace)):
-        chain.append(found)
-        above = controller(found)
-    return chain
-
-
-async def _bindings(api: Api, account: Account, revoked: Mapping[str, Json]) -> list[Json]:
-    """Every binding that gives the account something, or gave it, through its name or a group of it."""
-    found = await rights(api, IncidentRef(account.namespace, "", ""), account, (), revoked)
-    return [
-        {**grant.binding, "rules": list(grant.rules)} | _before(revoked.get(str(grant.ref)))
-        for grant in found.grants + found.shared
-    ]
-
-
-def _before(held: Json | None) -> Json:
-    return {"before": held} if held else {}

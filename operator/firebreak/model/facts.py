@@ -1,4 +1,4 @@
-"""Facts: what a step decides upon. Gathered once by `kube.survey`, frozen, never fetched while deciding."""
+"""Facts: what a step decides upon. Gathered once by `kube`, frozen, never fetched while deciding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
