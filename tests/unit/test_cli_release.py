@@ -1,5 +1,6 @@
 """`firebreak release`, the real command against the fake API server."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,47 @@ async def test_a_closed_incident_is_released_pods_first_and_the_policy_last(fake
     status = fake.get("Incident", "shop", "shell")["status"]
     assert [(c["type"], c["status"], c["reason"]) for c in status["conditions"]] == [("Contained", "False", "Released")]
     assert (status["message"], status["held"]) == ("NOT cut off: a person lifted the quarantine", [])
+
+
+async def test_every_label_that_a_pod_gets_back_is_shown_before_it_is_asked(fake: FakeApi, cli: Cli) -> None:
+    """The record is the pod's own: who could write it before the cut may have put labels there that Services select."""
+    raw = cut_pod()
+    record = {"app": "payments", "x\x1b[2Jy": "\u202egold"} | {f"z{number:02}": "1" for number in range(45)}
+    raw["metadata"]["annotations"]["firebreak.dev/original-labels"] = json.dumps(record)
+    fake.put(raw)
+    fake.put(policy())
+    fake.put(incident(status=closed_status(), **CLOSED))
+    ran = await cli("release", "shell")
+    assert (ran.code, fake.writes) == (1, ())  # nobody is at the terminal
+    lines = [line.split() for line in ran.err.splitlines()]
+    start = lines.index(["POD", "LABEL", "GIVEN", "BACK", "VALUE"])
+    first = [["web", "app", "payments"], ["web", "x?[2Jy", "?gold"], ["web", "z00", "1"]]
+    assert lines[start + 1 : start + 4] == first
+    assert " ".join(lines[start + 41]) == "web and 7 more in the pod's annotation firebreak.dev/original-labels"
+    assert lines[start + 42][:2] == ["Read", "them:"]
+    assert f"delete NetworkPolicy shop/{POLICY}: Planned" in ran.err
+
+
+async def test_labels_that_were_not_shown_are_not_given_back(fake: FakeApi, cli: Cli) -> None:
+    fake.put(cut_pod())
+    fake.put(policy())
+    fake.put(incident(status=closed_status(), **CLOSED))
+
+    def rewritten(call: Call) -> bool:
+        """Somebody writes the record between the plan and the release."""
+        lists = [c for c in fake.calls if c.line == "GET /api/v1/namespaces/shop/pods"]
+        if lists[-1:] == [call] and len(lists) == 2:
+            record = {"firebreak.dev/original-labels": '{"app": "payments"}'}
+            fake.update("Pod", "shop", "web", {"metadata": {"annotations": record}})
+        return False
+
+    fake.faults.add(Fault(when=rewritten, how=Answer(500)))
+    ran = await cli("release", "shell", "--yes")
+    assert (ran.code, [call.line for call in fake.writes]) == (1, [])
+    assert "its record of labels gives back others than were shown, for somebody wrote it since" in ran.err
+    assert KEY in labels(fake)
+    assert (await cli("release", "shell", "--yes")).code == 0
+    assert labels(fake) == {"app": "payments"}
 
 
 async def test_releasing_twice_is_harmless(fake: FakeApi, cli: Cli) -> None:

@@ -1,5 +1,6 @@
 """What releasing decides: only this incident's own marks go, and only what it took is given back."""
 
+import json
 from typing import Any
 
 import pytest
@@ -81,6 +82,23 @@ def test_a_pod_may_stay_detached() -> None:
 def test_a_label_that_somebody_set_meanwhile_is_not_overwritten() -> None:
     free, _ = network(cut_pod(app="isolated-by-hand"))
     assert free.body["metadata"]["labels"] == {KEY: None, "quarantine": None}
+
+
+def test_of_a_record_only_what_is_given_back_is_named_and_no_more_than_a_person_reads() -> None:
+    raw = cut_pod(app="isolated-by-hand")
+    labels = {"app": "web", **{f"tier-{number}": "gold" for number in range(8)}}
+    raw["metadata"]["annotations"]["firebreak.dev/original-labels"] = json.dumps(labels)
+    free, _ = network(raw)
+    named = "tier-0=gold, tier-1=gold, tier-2=gold, tier-3=gold, tier-4=gold and 3 more"
+    assert free.why.startswith(f"lets traffic through again and gives its labels back ({named}): ")
+    assert release.labels_back(free) == {f"tier-{number}": "gold" for number in range(8)}
+
+
+def test_a_pod_that_never_had_labels_gets_none_back() -> None:
+    raw = cut_pod()
+    raw["metadata"]["annotations"]["firebreak.dev/original-labels"] = "{}"
+    free, _ = network(raw)
+    assert free.why == "lets traffic through again"
 
 
 def test_an_annotation_of_the_owner_that_says_something_else_stays() -> None:

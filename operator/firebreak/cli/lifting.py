@@ -3,7 +3,7 @@
 import asyncio
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from firebreak.api import bounds
@@ -27,6 +27,7 @@ from firebreak.steps import release
 MOST_TRIES = 5  # each after somebody changed the same object at the same moment
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # as the API server makes them
 OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+UNSEEN = "not sent: its record of labels gives back others than were shown, for somebody wrote it since"
 NOT_HELD = "attempting to grant"  # the words of the API server's escalation check
 
 
@@ -73,14 +74,19 @@ async def revoked(api: Api, incident: Incident) -> release.Revoked:
     return release.Revoked(incident.id, own, recorded, live)
 
 
-async def lift(api: Api, incident: IncidentRef, *, keep_detached: bool) -> list[Result]:
-    """Free the pods and then, when none carries the key any more, delete the policy. Repeating it is harmless."""
+async def lift(
+    api: Api, incident: IncidentRef, agreed: Mapping[str, Mapping[str, str]], *, keep_detached: bool
+) -> list[Result]:
+    """Free the pods and then, when none carries the key any more, delete the policy. Repeating it is harmless.
+
+    `agreed`: by a Change's id, the labels that a person saw. A pod whose record gives others since stays as it is.
+    """
     results: dict[str, Result] = {}
     for _ in range(MOST_TRIES):
         facts = await quarantined(api, incident)
         changes = list(release.network(facts, keep_detached=keep_detached))
         pods = [change for change in changes if change.target.kind == "Pod"]
-        failed = await _free(api, pods, results)
+        failed = await _free(api, pods, agreed, results)
         if pods and not failed:
             continue  # look again: no pod may carry the key when the policy goes
         if not pods:
@@ -91,12 +97,15 @@ async def lift(api: Api, incident: IncidentRef, *, keep_detached: bool) -> list[
     raise Failure(f"the pods of incident {incident} kept changing", "run the command again; it does what is left")
 
 
-async def _free(api: Api, pods: Iterable[Change], results: dict[str, Result]) -> list[Conflict | Result]:
+async def _free(
+    api: Api, pods: Iterable[Change], agreed: Mapping[str, Mapping[str, str]], results: dict[str, Result]
+) -> list[Conflict | Result]:
     """Free pods; return what did not work. A conflict is asked again by the caller."""
     failed: list[Conflict | Result] = []
     for change in pods:
         try:
-            result = await _freed(api, change)
+            unseen = release.labels_back(change).items() - agreed.get(change.id, {}).items()
+            result = Result(change, ChangeState.FAILED, UNSEEN) if unseen else await _freed(api, change)
         except Conflict as error:
             failed.append(error)
             continue

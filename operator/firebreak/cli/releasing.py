@@ -8,10 +8,10 @@ from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.lifting import OURS, UID, give_back, lift, quarantined, quarantined_for, revoked
 from firebreak.cli.opening import wait_for
-from firebreak.cli.outcomes import as_json, intended, outcomes, require_done
+from firebreak.cli.outcomes import as_json, given_back, intended, outcomes, require_done
 from firebreak.cli.recording import record_release
 from firebreak.cli.session import Session
-from firebreak.cli.terminal import words
+from firebreak.cli.terminal import stack, words
 from firebreak.engine.execute import Result
 from firebreak.kube import survey
 from firebreak.model.change import Change, Ref
@@ -42,12 +42,13 @@ async def release_incident(session: Session, name: str, wish: Wish) -> None:
         ref, incident = await _found(cluster, name, wish)
         changes = await _planned(cluster, ref, incident, wish)
         if changes:
-            session.terminal.tell(intended(changes))
+            session.terminal.tell(stack(intended(changes), given_back(changes)))
             if not wish.yes:
                 session.terminal.confirm(f"Release {ref}?")
         if incident:
             await _closed(cluster, incident, wish)
-        lifted = await lift(cluster.api, ref, keep_detached=wish.keep_detached) if wish.network else []
+        agreed = {change.id: release.labels_back(change) for change in changes}
+        lifted = await lift(cluster.api, ref, agreed, keep_detached=wish.keep_detached) if wish.network else []
         cut = await _still_cut(cluster, ref) if wish.network else ()
         given = await give_back(cluster.api, await cluster.incident(name)) if wish.rights and incident else []
         if incident:

@@ -13,6 +13,7 @@ from firebreak.model.change import Change, Ref, Risk, Verb
 from firebreak.model.facts import Account
 from firebreak.model.names import ORIGINAL_LABELS, QUARANTINE_LABEL, QUARANTINE_PREFIX, STAY, IncidentRef
 from firebreak.model.pod import Pod
+from firebreak.model.words import listed
 from firebreak.steps.quarantine import original_labels
 from firebreak.steps.revoke import names
 
@@ -61,6 +62,12 @@ def others(pod: Pod, incident: IncidentRef) -> list[str]:
     return sorted(key.removeprefix(QUARANTINE_PREFIX) for key in keys)
 
 
+def labels_back(change: Change) -> dict[str, str]:
+    """Return the labels that a Change gives back to its pod, by the pod's record, which others may have written."""
+    labels = ((change.body or {}).get("metadata") or {}).get("labels") or {}
+    return {key: value for key, value in sorted(labels.items()) if value is not None}
+
+
 def _free(incident: IncidentRef, pod: Pod, *, keep_detached: bool) -> Change:
     labels: dict[str, str | None] = {incident.label: None}
     annotations: dict[str, str | None] = {}
@@ -68,9 +75,10 @@ def _free(incident: IncidentRef, pod: Pod, *, keep_detached: bool) -> Change:
     if not others(pod, incident):
         labels[QUARANTINE_LABEL] = None
         annotations |= {key: None for key, value in STAY.items() if pod.annotations.get(key) == value}
-        back = None if keep_detached else original_labels(pod)
-        if back is not None:
-            labels |= {key: value for key, value in back.items() if key not in pod.own_labels}
+        recorded = None if keep_detached else original_labels(pod)
+        if recorded is not None:
+            back = {key: value for key, value in recorded.items() if key not in pod.own_labels}
+            labels |= back
             annotations[ORIGINAL_LABELS] = None
     # The resourceVersion guards the judgement that no other incident holds the pod.
     metadata = {"resourceVersion": pod.metadata["resourceVersion"], "labels": labels, "annotations": annotations}
@@ -89,14 +97,16 @@ def _freeing(pod: Pod, incident: IncidentRef, back: dict[str, str] | None, *, ke
     if also := others(pod, incident):
         return f"takes this incident's key off; the pod stays cut by {len(also)} other incident(s): {', '.join(also)}"
     if back:
-        given = ", ".join(f"{key}={value}" for key, value in sorted(back.items()))
+        given = listed([f"{key}={value}" for key, value in sorted(back.items())])
         return (
-            f"lets traffic through again and gives its labels back ({given[:300]}): its Services may send it requests, "
+            f"lets traffic through again and gives its labels back ({given}): its Services may send it requests, "
             "and its ReplicaSet may adopt it and delete a surplus pod, this one or another"
         )
-    if pod.detached and not keep_detached:
+    if pod.detached and back is None and not keep_detached:
         return "lets traffic through again; its own labels cannot be given back, the record of them cannot be read"
-    return "lets traffic through again" + ("; it stays detached, without its own labels" if pod.detached else "")
+    return "lets traffic through again" + (
+        "; it stays detached, without its own labels" if pod.detached and keep_detached else ""
+    )
 
 
 def _lift(incident: IncidentRef, policy: Json) -> Change:
