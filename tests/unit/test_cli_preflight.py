@@ -182,6 +182,16 @@ async def test_the_policies_about_people_are_tried_as_who_asks_and_a_forged_pod_
     assert [call for call in fake.writes if call.namespace == "firebreak"] == []
 
 
+async def test_an_object_of_the_trials_name_that_is_there_already_was_let_pass(fake: FakeApi, cli: Cli) -> None:
+    """Admission comes before the question whether the name is taken."""
+    install(fake)
+    metadata = {"name": "firebreak-guard", "namespace": "firebreak"}
+    fake.put({"apiVersion": "firebreak.dev/v1alpha1", "kind": "Approval", "metadata": metadata, "spec": {}})
+    assert found(await cli("preflight", "--no-probe", "-o", "json"))["guards people"][0] == "ok"
+    fake.fences -= {"firebreak-approvals"}
+    assert found(await cli("preflight", "--no-probe", "-o", "json"))["guards people"][0] == "FAILED"
+
+
 NO_RIGHT = ("not tried, for lack of a right", "run firebreak preflight as an administrator")
 OTHERS = (
     "tried in vain, for something else said no first",
