@@ -1,12 +1,13 @@
 """Cordon: suspect nodes take no new pods, what runs there goes on, and one node is always left."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 import world
 from builders import INCIDENT
-from fake_api import FakeApi, Obj
+from fake_api import FakeApi, Fault, Hold, Obj
 from firebreak.api.playbook import Approval
 from firebreak.api.status import ChangeState
 from firebreak.engine.permit import gate
@@ -133,6 +134,27 @@ async def test_a_running_firebreak_closes_the_node_before_it_has_copied_anything
     assert found["status"]["steps"]["cordon"]["changes"]["patch Node node1"]["undo"].endswith("kubectl uncordon node1")
     (words,) = [c["message"] for c in suspect["status"]["conditions"] if c["type"] == "NodeSuspect"]
     assert "Pods on it: node1 (cordoned): " in words
+
+
+async def test_two_incidents_at_once_leave_the_last_node_open(fake: FakeApi, store: EvidenceStore) -> None:
+    """Each would close one of the last two: whoever comes second sees that only one is left."""
+    privileged(fake, "Never")
+    pod = web_pod("web-2")
+    pod["spec"] |= {"hostPID": True, "nodeName": "node2"}
+    fake.put(pod)
+    release = asyncio.Event()
+    fake.faults.add(Fault(when=lambda c: c.is_write and c.resource == "nodes", how=Hold(release)))
+    async with replica(fake, store) as firebreak:
+        for name in ("web-1", "web-2"):
+            fake.put(incident(name, f"uid-{name}", target={"pod": name}, playbook="cordoning"))
+        for name in ("web-1", "web-2"):  # both are in the step now, or wait for their turn
+            await firebreak.until(name, lambda s: bool((s.get("evidence") or {}).get("seal")))
+        release.set()
+        for name in ("web-1", "web-2"):
+            await firebreak.until(name, lambda s: "finishedAt" in s["steps"].get("cordon", {}))
+        conditions = [c for name in ("web-1", "web-2") for c in firebreak.incident(name)["status"]["conditions"]]
+    assert sorted(c["reason"] for c in conditions if c["type"] == "NodeCordoned") == ["ByHand", "Cordoned"]
+    assert [fake.get("Node", "", name)["spec"] for name in ("node1", "node2")].count({"unschedulable": True}) == 1
 
 
 async def test_by_default_the_node_is_closed_by_nobody_but_a_person(fake: FakeApi, store: EvidenceStore) -> None:

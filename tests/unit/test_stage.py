@@ -27,6 +27,7 @@ class NeverSettles:
     name = "revoke"
     condition = IDENTITY
     lasting = False
+    alone = False
     asked: int = 0
 
     async def plan(self, case: Case) -> tuple[Change, ...]:

@@ -52,6 +52,8 @@ class Tools:
     store: EvidenceStore | None = None
     copying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     """Slots for copies of files, which may take long; what is quick waits for none."""
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from plan to last answer by a step that counts what is left in the cluster, as cordon does."""
     hook: CloudHook | None = None
     enforcement: Enforcement = field(default_factory=Enforcement)
     rails: Rails = field(init=False)

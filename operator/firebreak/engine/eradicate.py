@@ -27,6 +27,7 @@ class CordonNodes:
     name = CORDON
     condition = CORDONED
     lasting = False
+    alone = True  # two that plan at once would each leave the other's node, and close both
 
     async def _facts(self, case: Case) -> Nodes:
         suspect = suspicion.suspects(case.status.pods.values())
@@ -52,6 +53,7 @@ class Revoke:
     name = REVOKE
     condition = IDENTITY
     lasting = True
+    alone = False
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
         """Shrink bindings, also those that somebody has put back."""
@@ -79,6 +81,7 @@ class RotateSecrets:
     name = ROTATE
     condition = ROTATED
     lasting = False
+    alone = False
 
     async def _facts(self, case: Case) -> Secrets:
         records = case.status.pods.values()
@@ -117,6 +120,7 @@ class ReplaceWorkload:
     name = REPLACE
     condition = RECOVERED
     lasting = False
+    alone = False
 
     async def _facts(self, case: Case) -> tuple[Workload, ...]:
         owners = {uid: (record.owner, record.owner_uid) for uid, record in case.status.pods.items()}

@@ -5,6 +5,7 @@ What is done is looked at again, slowly: where it does not hold any more, the wh
 
 import asyncio
 import random
+from contextlib import nullcontext
 from typing import Protocol
 
 import structlog
@@ -35,6 +36,8 @@ class Stage(Protocol):
     condition: str
     lasting: bool
     """Whether a Change that is needed again was undone by somebody."""
+    alone: bool
+    """Whether its plan must see all that other incidents' runs of such steps did: they take turns."""
 
     async def plan(self, case: Case) -> tuple[Change, ...]:
         """Survey, then decide."""
@@ -90,10 +93,11 @@ async def _still_holds(case: Case, stage: Stage) -> bool:
 
 async def _run(case: Case, stage: Stage) -> tuple[StepState, float | None]:
     pods = len(case.status.pods)
-    changes = await stage.plan(case)
-    was = step(case.status, stage.name)
-    case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
-    allowed, left = await _carry_out(case, stage, changes, was)
+    async with case.tools.alone if stage.alone else nullcontext():
+        changes = await stage.plan(case)
+        was = step(case.status, stage.name)
+        case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
+        allowed, left = await _carry_out(case, stage, changes, was)
     return await _finish(case, stage, pods, allowed, left), left.pause
 
 
