@@ -414,6 +414,23 @@ async def reviewed(api: Api, attributes: dict[str, str], *, allowed: bool) -> An
                 return review["status"]
 
 
+async def test_a_list_in_pages_shows_the_moment_of_its_first_page(api: Api) -> None:
+    path = api.path("configmaps")
+    for name in ("a", "b", "c", "e"):
+        await api.create(path, configmap(name, mine="yes"))
+    await api.create(path, configmap("d"))
+    first = (await api.call("GET", path, labelSelector="mine=yes", limit="3")).body
+    await api.call("DELETE", f"{path}/e")
+    await api.create(path, configmap("f", mine="yes"))
+    more = {"labelSelector": "mine=yes", "limit": "3", "continue": first["metadata"]["continue"]}
+    second, again = [(await api.call("GET", path, **more)).body for _ in range(2)]
+    assert (names(first), names(second), names(again)) == (["a", "b", "c"], ["e"], ["e"])
+    assert version(first) == version(second)
+    assert "continue" not in second["metadata"]
+    refused = await api.call("GET", path, **{**more, "continue": "made-up"})
+    assert (refused.body["code"], refused.body["reason"]) == (400, "BadRequest")
+
+
 async def test_a_watch_goes_on_from_the_version_of_a_list(api: Api) -> None:
     await api.create(api.path("secrets"), {"metadata": {"name": "before"}})
     listing = await api.get(api.path("secrets"))

@@ -200,6 +200,23 @@ async def test_an_approval_of_an_earlier_incident_of_the_same_name_counts_for_no
     assert len(subjects(fake)) == 2
 
 
+async def test_a_crowd_of_large_approvals_does_not_keep_a_good_one_from_being_counted(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    """More than one answer may hold, of the very plan and of others, before and behind the good one by name."""
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        digest = of_revoke(await firebreak.until("shell", waits))["digest"]
+        for n in range(60):
+            one = approval(digest if n % 2 else "sha256:" + "0" * 64, "system:serviceaccount:shop:web")
+            one["metadata"] |= {"name": f"{'az'[n // 30]}-{n}", "annotations": {"large": "x" * 2**20}}
+            fake.put(one)
+        fake.put(approval(digest))
+        found = of_revoke(await firebreak.until("shell", revoked))
+    assert (subjects(fake), found["approvedBy"]) == (ALICE_LEFT, ["ann"])
+
+
 # --- from Plan to Respond
 
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from builders import unhurried
 from firebreak.api.approval import ApprovalSpec
+from firebreak.api.base import Json
 from firebreak.api.playbook import Approvers
-from firebreak.model.approving import OPERATOR, Plan, Ruling, read, rule
+from firebreak.model.approving import NAMED, OPERATOR, Plan, Ruling, read, rule, sieve
 
 DIGEST, OTHER = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 PLAN = Plan("shell", "revoke", DIGEST)
@@ -109,3 +110,30 @@ def test_approvals_of_other_plans_steps_and_incidents_never_do(
     approvals: list[ApprovalSpec], wanted: Approvers
 ) -> None:
     assert rule(PLAN, wanted, approvals, opened_by="zoe").granted is False
+
+
+def stored(approval: ApprovalSpec) -> Json:
+    """As the API server stores it, with what its writer put beside it."""
+    return {"metadata": {"name": "one", "annotations": {"large": "x"}}, "spec": approval.model_dump(by_alias=True)}
+
+
+def test_of_a_crowd_each_person_is_kept_once_and_of_other_plans_only_so_many_as_are_named() -> None:
+    pick = sieve(Plan("shell", "revoke", DIGEST, superseded=OTHER))
+    crowd = [given_by(f"m{n}", f"sha256:{n:064x}") for n in range(1000)] + [given_by("mallory")] * 1000
+    last = [given_by("ann"), given_by("ben", OTHER), given_by("ann", step="rotate"), given_by("ann", incident="other")]
+    kept = [picked for one in [*crowd, *last] if (picked := pick(stored(one)))]
+    assert len(kept) == NAMED + 3
+    assert kept[NAMED:] == [{"spec": stored(one)["spec"]} for one in (given_by("mallory"), *last[:2])]
+    assert pick({"spec": {"incident": "shell", "approver": ["odd"]}}) is None
+
+
+@unhurried
+@given(st.lists(ANY, max_size=12), WANTED, st.sampled_from([None, "ann", "ben"]))
+def test_what_is_kept_of_a_crowd_rules_as_the_whole_crowd_would(
+    approvals: list[ApprovalSpec], wanted: Approvers, opened_by: str | None
+) -> None:
+    moved = Plan("shell", "revoke", DIGEST, superseded=OTHER, differs="new: patch RoleBinding shop/late")
+    kept = [read(picked) for picked in map(sieve(moved), map(stored, approvals)) if picked]
+    assert None not in kept
+    sieved = rule(moved, wanted, filter(None, kept), opened_by=opened_by, suspects=[SUSPECT])
+    assert sieved == rule(moved, wanted, approvals, opened_by=opened_by, suspects=[SUSPECT])

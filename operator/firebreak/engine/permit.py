@@ -12,7 +12,7 @@ from firebreak.api.status import ChangeState, StepReport
 from firebreak.engine.case import Case
 from firebreak.engine.gather import accounts
 from firebreak.kube.errors import NotFound
-from firebreak.model.approving import Plan, Ruling, read, rule
+from firebreak.model.approving import Plan, Ruling, read, rule, sieve
 from firebreak.model.change import Change
 from firebreak.model.digest import differences, digest_of, digests, plan_digest
 
@@ -85,7 +85,7 @@ async def permit(case: Case, name: str, was: StepReport, changes: Sequence[Chang
     ruling = rule(
         plan,
         case.playbook.approvers,
-        await _given(case),
+        await _given(case, plan),
         opened_by=case.incident.spec.opened_by,
         suspects=[account.user for account in accounts(case)],
     )
@@ -114,10 +114,11 @@ def _plan(case: Case, name: str, was: StepReport, waiting: Sequence[Change], *, 
     return Plan(case.id.name, name, digest, superseded, differs)
 
 
-async def _given(case: Case) -> list[ApprovalSpec]:
-    """Read the Approvals of the incident. A cluster whose CRDs are older has none."""
+async def _given(case: Case, plan: Plan) -> list[ApprovalSpec]:
+    """Read the Approvals that matter to a plan, out of any number. A cluster whose CRDs are older has none."""
+    fields = f"spec.incident={case.id.name}"
     try:
-        found = await case.tools.api.list_all("Approval", case.id.namespace, fields=f"spec.incident={case.id.name}")
+        found = await case.tools.api.list_all("Approval", case.id.namespace, fields=fields, keep=sieve(plan))
     except NotFound:
         return []
     return [approval for raw in found if (approval := read(raw))]

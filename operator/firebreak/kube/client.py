@@ -194,11 +194,11 @@ class Api:
         labels: str | None = None,
         fields: str | None = None,
         metadata_only: bool = False,
-        keep: Callable[[Json], Json] | None = None,
+        keep: Callable[[Json], Json | None] | None = None,
     ) -> list[Json]:
         """Return all objects of a kind, in one namespace or in all, selected on the server.
 
-        `keep` reduces each object as it comes, for kinds that anybody may fill with a megabyte.
+        `keep` reduces each object as it comes, or drops it (None), for kinds that anybody may fill with a megabyte.
         """
         path = collection(kind, namespace)
         items, _ = await self.list_from(path, labels=labels, fields=fields, metadata_only=metadata_only, keep=keep)
@@ -211,7 +211,7 @@ class Api:
         labels: str | None = None,
         fields: str | None = None,
         metadata_only: bool = False,
-        keep: Callable[[Json], Json] | None = None,
+        keep: Callable[[Json], Json | None] | None = None,
     ) -> tuple[list[Json], str]:
         """Return the objects below a path and the resourceVersion to watch from. Raises `TooLarge`."""
         params = _selectors(labels, fields) | {"limit": str(REDUCED_PAGE if keep else PAGE)}
@@ -220,7 +220,7 @@ class Api:
         while True:
             answer = await self.request("GET", path, params=params, accept=accept)
             page = answer.get("items") or []
-            items.extend(map(keep, page) if keep else page)
+            items.extend(filter(None, map(keep, page)) if keep else page)
             metadata = answer.get("metadata") or {}
             if not metadata.get("continue"):
                 return items, str(metadata.get("resourceVersion", ""))

@@ -1,6 +1,7 @@
 """Whose yes counts: the Approvals of a plan, against what the playbook asks for."""
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from firebreak.api.playbook import Approvers
 from firebreak.model.loose import mapping
 from firebreak.model.words import listed
 
+NAMED = 20  # people whose approvals of another plan are told apart
 OPERATOR = "system:serviceaccount:firebreak:firebreak"
 
 
@@ -42,6 +44,27 @@ def read(raw: Json) -> ApprovalSpec | None:
         return ApprovalSpec.model_validate(mapping(raw.get("spec")))
     except ValidationError:
         return None
+
+
+def sieve(plan: Plan) -> Callable[[Json], Json | None]:
+    """Return what picks out of a crowd of Approvals those that matter to a plan, and drops the rest one by one.
+
+    Whoever may approve may write any number: of one person one is kept, and of other plans only some to be named.
+    """
+    kept: dict[str, set[str]] = defaultdict(set)
+
+    def pick(raw: Json) -> Json | None:
+        approval = read(raw)
+        if approval is None or (approval.incident, approval.step) != (plan.incident, plan.step):
+            return None
+        which = approval.digest if approval.digest in {plan.digest, plan.superseded} else ""
+        full = which != plan.digest and len(kept[which]) >= NAMED
+        if full or approval.approver in kept[which]:
+            return None
+        kept[which].add(approval.approver)
+        return {"spec": approval.model_dump(by_alias=True)}
+
+    return pick
 
 
 def rule(

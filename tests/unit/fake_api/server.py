@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +15,7 @@ from .containers import Containers
 from .errors import ApiError
 from .faults import Expire, Stale
 from .journal import Call, Journal
+from .paging import Pages
 from .resources import Obj, Resource
 from .routes import Target
 from .rules import OTHER_NAMESPACE, Update, merge_patch
@@ -50,6 +51,7 @@ class Server:
     journal: Journal
     containers: Containers
     authorize: dict[str, Authorize]
+    pages: Pages = field(default_factory=Pages)
 
     async def act(self, call: Call, request: web.Request, how: object) -> web.StreamResponse:
         """Raises ApiError, and Dropped when the connection of a watch is to be closed."""
@@ -87,11 +89,14 @@ class Server:
         resource = target.resource
         metadata = views.wants_metadata(call.accept, many=True)
         matches = query_matches(resource, call.query)
-        objs = self.store.list(resource, target.namespace, matches)
+        objs, version = self.store.list(resource, target.namespace, matches), self.store.version
         if stale:
             before = self.store.stale(resource, target.namespace, None)
             objs = [before[key] for key in sorted(before) if matches(before[key])]
-        return respond(views.as_list(resource, objs, self.store.version, metadata=metadata))
+        if token := call.query.get("continue"):
+            objs, version = self.pages.left(token)
+        page, more = self.pages.cut(objs, version, int(call.query.get("limit", "0")))
+        return respond(views.as_list(resource, page, version, more, metadata=metadata))
 
     async def _get(self, call: Call, target: Target, request: web.Request, *, stale: bool) -> web.StreamResponse:
         resource, namespace, name = target.resource, target.namespace or "", target.name

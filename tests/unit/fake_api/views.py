@@ -49,9 +49,9 @@ def metadata_only(obj: Obj) -> Obj:
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
 
 
-def as_list(resource: Resource, objs: list[Obj], version: int, *, metadata: bool) -> Obj:
-    """A list body. Items of built-in lists carry neither kind nor apiVersion."""
-    head = {"resourceVersion": str(version)}
+def as_list(resource: Resource, objs: list[Obj], version: int, more: str, *, metadata: bool) -> Obj:
+    """A list body; `more`: the token for the next page. Items of built-in lists carry neither kind nor apiVersion."""
+    head = {"resourceVersion": str(version), **({"continue": more} if more else {})}
     if metadata:
         kind, api_version = "PartialObjectMetadataList", "meta.k8s.io/v1"
         items = [metadata_only(obj) for obj in objs]
