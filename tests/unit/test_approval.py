@@ -3,30 +3,13 @@
 import asyncio
 from typing import Any
 
-import pytest
-
 from fake_api import Answer, FakeApi, Fault, Hold, Obj
 from firebreak.evidence.store import EvidenceStore
 from harness import replica
-from world import BINDING_PATH, UID, incident, shop
+from world import ALICE, BINDING_PATH, UID, approval, incident, shop
 
 REVOKE = "patch RoleBinding shop/web-reader (shop/web)"
-ALICE_LEFT = [{"kind": "User", "name": "alice"}]
-
-
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
-
-
-def approval(digest: str, approver: str = "ann", *, step: str = "revoke", about: str = "shell") -> Obj:
-    """An Approval as the API server stores it."""
-    return {
-        "apiVersion": "firebreak.dev/v1alpha1",
-        "kind": "Approval",
-        "metadata": {"name": f"{about}-{step}-{approver}-{digest[7:15]}", "namespace": "shop"},
-        "spec": {"incident": about, "step": step, "digest": digest, "approver": approver},
-    }
+ALICE_LEFT = [ALICE]
 
 
 def playbook(name: str, **spec: Any) -> Obj:

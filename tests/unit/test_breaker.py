@@ -8,15 +8,10 @@ from fake_api import Answer, Call, FakeApi, Fault, Hold, Obj
 from fake_api.faults import How
 from firebreak.evidence.store import EvidenceStore
 from harness import replica
-from world import KEY, POD_PATH, POLICIES_PATH, incident, shop, web_pod
+from world import KEY, POD_PATH, POLICIES_PATH, approval, incident, service, shop, web_pod
 
 SIZES = {"daemonsets", "statefulsets", "replicasets"}
 SELECTED = {"selector": {"matchLabels": {"tier": "front"}}}
-
-
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
 
 
 def four_pods(fake: FakeApi) -> None:
@@ -26,17 +21,6 @@ def four_pods(fake: FakeApi) -> None:
     for name in ("web-5d-a", "web-5d-b", "web-5d-c"):
         fake.put(web_pod(name, labels={"app": "web", "tier": "front"}))
     fake.put(web_pod("web-5d-d"))
-
-
-def service(name: str, **selector: str) -> Obj:
-    metadata = {"name": name, "namespace": "shop"}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector}}
-
-
-def approval(digest: str, incident_name: str) -> Obj:
-    spec = {"incident": incident_name, "step": "quarantine", "digest": digest, "approver": "ann"}
-    metadata = {"name": f"yes-{incident_name}", "namespace": "shop"}
-    return {"apiVersion": "firebreak.dev/v1alpha1", "kind": "Approval", "metadata": metadata, "spec": spec}
 
 
 def read_sizes(call: Call) -> bool:
@@ -137,7 +121,8 @@ async def test_what_waits_for_approval_counts_only_from_its_cut_on(fake: FakeApi
         waits = (await firebreak.condition("waits", "Contained", "False", "AwaitingApproval"))["status"]
         fake.put(incident(source="falco"))
         await firebreak.condition("shell", "Contained", "True")
-        fake.put(approval(waits["steps"]["quarantine"]["digest"], "waits"))  # a person's word: the breaker has none
+        digest = waits["steps"]["quarantine"]["digest"]
+        fake.put(approval(digest, step="quarantine", about="waits"))  # a person's word: the breaker has none
         await firebreak.condition("waits", "Contained", "True")
         fake.put(incident("third", "third-uid", target={"pod": "web-2"}, source="falco"))
         found = await firebreak.condition("third", "Contained", "False", "BreakerOpen")

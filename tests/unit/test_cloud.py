@@ -301,11 +301,6 @@ def test_calling_the_hook_is_a_change_that_waits_for_a_person() -> None:
     )
 
 
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
-
-
 async def test_a_running_firebreak_asks_the_hook_once_and_reports_its_word_as_its_word(
     fake: FakeApi, store: EvidenceStore
 ) -> None:

@@ -15,11 +15,6 @@ def of(fake: FakeApi, since: int = 0) -> list[str]:
     return [call.line for call in fake.calls[since:] if call.verb != "watch"]
 
 
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
-
-
 async def test_the_first_two_calls_contain(fake: FakeApi, store: EvidenceStore) -> None:
     """Nothing is read and nothing is written elsewhere before the label and the policy are on their way."""
     fake.put(web_pod())

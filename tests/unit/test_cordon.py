@@ -103,11 +103,6 @@ def test_pods_without_a_way_to_their_node_close_nothing() -> None:
     assert judge(facts(node("a"), suspect=())).reason == "NoneSuspect"
 
 
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
-
-
 def privileged(fake: FakeApi, approval: str) -> None:
     """The shop, with a pod that has a way to its node, and a playbook with the step."""
     shop(fake)

@@ -11,13 +11,13 @@ from firebreak.model.names import ORIGINAL_LABELS
 from firebreak.model.writers import last_writer
 from firebreak.steps import quarantine
 from firebreak.steps.drift import Followed, undone
+from world import APP_WEB
 
 Json = dict[str, Any]
 
 POD, POLICY, BINDING = "Pod", "NetworkPolicy", "RoleBinding"
 KEY = {INCIDENT.label: "true", "quarantine": "true"}
 CUT_AT = "2026-11-21T12:00:00.000000Z"
-APP_WEB = {"selector": {"matchLabels": {"app": "web"}}}
 
 
 def followed(target: Json | None = None, *, conditions: dict[str, str] | None = None, **spec: Any) -> Followed:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from builders import pod
 from fake_api import Answer, FakeApi, Fault, Obj
 from firebreak.api.status import IncidentStatus, PodRecord
@@ -17,11 +15,6 @@ from harness import connect, replica
 from world import OLD_PASSWORD, SECRET_PATH, UID, incident, shop, web_pod
 
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
 
 
 # --- what pods that are gone had access to

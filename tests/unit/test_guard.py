@@ -28,11 +28,6 @@ async def api(fake: FakeApi) -> AsyncIterator[Api]:
         yield connected
 
 
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
-
-
 def guards(api: Api, clock: Clock | None = None) -> Guards:
     return Guards(api, "firebreak", clock or Clock())
 

@@ -1,37 +1,42 @@
 """Guard rails in the engine, on the fake API server: nothing is cut, evidence is preserved, and a person decides."""
 
 import asyncio
-
-import pytest
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fake_api import Answer, FakeApi, Fault, Obj
 from firebreak.evidence.store import EvidenceStore
 from harness import Replica, replica
-from world import BINDING_PATH, KEY, POD_PATH, POLICIES_PATH, UID, incident, playbook, shop, web_pod
-
-APP_WEB = {"selector": {"matchLabels": {"app": "web"}}}
-
-
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
-
-
-def service(name: str, namespace: str = "shop", **selector: str) -> Obj:
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector}}
-
-
-def approval(digest: str) -> Obj:
-    spec = {"incident": "shell", "step": "quarantine", "digest": digest, "approver": "ann"}
-    metadata = {"name": "yes", "namespace": "shop"}
-    return {"apiVersion": "firebreak.dev/v1alpha1", "kind": "Approval", "metadata": metadata, "spec": spec}
+from world import (
+    APP_WEB,
+    BINDING_PATH,
+    KEY,
+    POD_PATH,
+    POLICIES_PATH,
+    UID,
+    approval,
+    incident,
+    playbook,
+    service,
+    shop,
+    web_pod,
+)
 
 
 def webhook(namespace: str, name: str) -> Obj:
     hook = {"name": "policy.example.com", "clientConfig": {"service": {"namespace": namespace, "name": name}}}
     kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
     return {**kind, "metadata": {"name": "policy"}, "webhooks": [hook]}
+
+
+@asynccontextmanager
+async def guarding(fake: FakeApi, store: EvidenceStore, **selector: str) -> AsyncIterator[Replica]:
+    """A replica that has read which pods stand behind a webhook: those with these labels."""
+    fake.put(service("policy", **selector))
+    fake.put(webhook("shop", "policy"))
+    async with replica(fake, store) as firebreak:
+        await firebreak.tools.rails.refresh(firebreak.tools.api)
+        yield firebreak
 
 
 def cuts(fake: FakeApi) -> list[str]:
@@ -65,10 +70,7 @@ async def test_who_stands_behind_a_webhook_is_spared_by_name_without_a_read_befo
     fake: FakeApi, store: EvidenceStore
 ) -> None:
     shop(fake)
-    fake.put(service("policy", app="web"))
-    fake.put(webhook("shop", "policy"))
-    async with replica(fake, store) as firebreak:
-        await firebreak.tools.rails.refresh(firebreak.tools.api)
+    async with guarding(fake, store, app="web") as firebreak:
         fake.put(incident())
         await firebreak.condition("shell", "Contained", "False", "Protected")
         assert cuts(fake) == []
@@ -83,10 +85,7 @@ async def test_of_a_target_that_grows_the_protected_pods_are_left_and_named(
 ) -> None:
     shop(fake)
     fake.put(web_pod("policy-1", labels={"app": "web", "role": "policy"}))
-    fake.put(service("policy", role="policy"))
-    fake.put(webhook("shop", "policy"))
-    async with replica(fake, store) as firebreak:
-        await firebreak.tools.rails.refresh(firebreak.tools.api)
+    async with guarding(fake, store, role="policy") as firebreak:
         fake.put(incident(target=APP_WEB, playbook="unattended"))
         await firebreak.condition("shell", "Contained", "False", "Protected")
         found = (await sealed(firebreak))["status"]
@@ -100,11 +99,8 @@ async def test_what_cannot_be_read_about_webhooks_stops_nothing_and_keeps_what_w
     fake: FakeApi, store: EvidenceStore
 ) -> None:
     shop(fake)
-    fake.put(service("policy", app="web"))
-    fake.put(webhook("shop", "policy"))
-    async with replica(fake, store) as firebreak:
+    async with guarding(fake, store, app="web") as firebreak:
         rails = firebreak.tools.rails
-        await rails.refresh(firebreak.tools.api)
         assert set(rails.known.pods) == {("shop", "web-1"), ("shop", "web-2")}
         fake.faults.add(Fault(when=lambda c: c.resource == "services", how=Answer(403)))
         await rails.refresh(firebreak.tools.api)
@@ -126,7 +122,7 @@ async def test_an_empty_service_waits_for_a_person_and_evidence_does_not(fake: F
         )
         assert [c["state"] for c in step["changes"].values()] == ["Waiting"]
         fake.put(web_pod("web-3"))  # pods come and go: what was approved is the cut of all that the target means
-        fake.put(approval(step["digest"]))
+        fake.put(approval(step["digest"], step="quarantine"))
         found = (await firebreak.condition("shell", "Contained", "True", "Enforced"))["status"]
     assert (found["held"], found["steps"]["quarantine"]["approvedBy"]) == (["web-1", "web-2", "web-3"], ["ann"])
     assert {c["state"] for c in found["steps"]["quarantine"]["changes"].values()} == {"Done"}

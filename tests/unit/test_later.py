@@ -3,25 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
 from fake_api import FakeApi
 from firebreak.evidence.store import EvidenceStore
 from harness import replica
-from world import OLD_PASSWORD, UID, incident, shop, web_pod
+from world import ACCOUNT, ALICE, APP_WEB, OLD_PASSWORD, UID, incident, shop, web_pod
 
 Json = dict[str, Any]
 
-ACCOUNT = {"kind": "ServiceAccount", "name": "web", "namespace": "shop"}
-ALICE = {"kind": "User", "name": "alice"}
 BESIDE = {"events", "subjectaccessreviews.authorization.k8s.io", "selfsubjectaccessreviews.authorization.k8s.io"}
 LOOK = "GET /api/v1/namespaces/shop/pods"
-APP_WEB = {"selector": {"matchLabels": {"app": "web"}}}
-
-
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
 
 
 async def test_no_rights_are_called_revoked_before_any_account_is_known(fake: FakeApi, store: EvidenceStore) -> None:

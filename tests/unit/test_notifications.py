@@ -4,7 +4,6 @@ import io
 import json
 from typing import Any
 
-import pytest
 from yarl import URL
 
 from fake_api import FakeApi
@@ -21,11 +20,6 @@ from test_observing import lines  # noqa: F401 - a fixture
 from world import incident, shop
 
 QUICK = PostLimits(timeout=0.5, budget=0.0, longest_pause=0.05)
-
-
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
 
 
 def webhook(url: URL, metrics: Metrics | None = None) -> Webhook:

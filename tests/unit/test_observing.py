@@ -19,11 +19,6 @@ from world import incident, shop
 
 
 @pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
-
-
-@pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     """Where the logs go meanwhile."""
     stream, root = io.StringIO(), logging.getLogger()

@@ -11,7 +11,7 @@ from firebreak.kube.protected import behind, read
 from firebreak.model.pod import Pod
 from firebreak.model.rails import Backend, Protected, Size
 from harness import connect
-from world import web_pod
+from world import service, web_pod
 
 STORE = {("shop", "minio"): "it stands before the evidence store"}
 
@@ -28,11 +28,6 @@ def apps(kind: str, name: str, owner: str = "", **rest: Any) -> Obj:
         owned_by = {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner, "uid": f"uid-{owner}"}
         metadata["ownerReferences"] = [{**owned_by, "controller": True}]
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, **rest}
-
-
-def service(name: str, **selector: str) -> Obj:
-    metadata = {"name": name, "namespace": "shop"}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector}}
 
 
 async def test_workloads_are_sized_by_the_controllers_that_name_their_pods(fake: FakeApi, api: Api) -> None:

@@ -32,11 +32,6 @@ CUT = {"timings": {"cutAt": "2026-11-21T11:59:00.000000Z"}, "pods": {}}
 STATUS = "/apis/firebreak.dev/v1alpha1/namespaces/shop/incidents/shell/status"
 
 
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
-
-
 def responded(status: Obj) -> bool:
     return status.get("phase") in {"Responded", "Waiting"}
 

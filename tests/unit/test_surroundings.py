@@ -3,19 +3,12 @@
 import json
 from typing import Any
 
-import pytest
-
 from fake_api import ExecSession, FakeApi
 from firebreak.evidence.store import EvidenceStore
 from harness import replica
 from world import BINDING_PATH, incident, shop
 
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
 
 
 async def surroundings(store: EvidenceStore) -> Json:

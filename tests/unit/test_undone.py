@@ -1,25 +1,17 @@
 """What others undo is met within one event, no resync needed: done again, or reported where the playbook says so."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
-
-import pytest
 
 from fake_api import Answer, Call, FakeApi, Fault, Obj
 from firebreak.engine.undone import EAGER, Fights
 from firebreak.evidence.store import EvidenceStore
 from harness import Replica, replica
-from world import BINDING_PATH, KEY, POD_PATH, POLICIES_PATH, UID, incident, shop, web_pod
+from world import ACCOUNT, ALICE, APP_WEB, BINDING_PATH, KEY, POD_PATH, POLICIES_PATH, UID, incident, shop, web_pod
 
-APP_WEB = {"selector": {"matchLabels": {"app": "web"}}}
 POLICY = f"firebreak-{UID}"
-ACCOUNT = {"kind": "ServiceAccount", "name": "web", "namespace": "shop"}
-ALICE = {"kind": "User", "name": "alice"}
-
-
-@pytest.fixture
-def store() -> EvidenceStore:
-    return EvidenceStore.open("memory://")
 
 
 def reporting(*steps: str) -> Obj:
@@ -33,13 +25,28 @@ def written_by(manager: str, fields: Obj) -> list[Obj]:
     return [{"manager": manager, "time": "2026-11-21T13:00:00Z", "fieldsV1": fields}]
 
 
-async def contained(fake: FakeApi, firebreak: Replica, **spec: Any) -> None:
-    """Open the incident, and wait until all is done and its watches run."""
-    fake.put(incident(**spec))
-    await firebreak.until("shell", lambda s: s.get("phase") in {"Responded", "Waiting"} and "evidence" in s)
+@asynccontextmanager
+async def contained(fake: FakeApi, store: EvidenceStore, **spec: Any) -> AsyncIterator[Replica]:
+    """A replica whose incident about the shop is done with all that it does by itself, its watches running."""
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(**spec))
+        await firebreak.until("shell", lambda s: s.get("phase") in {"Responded", "Waiting"} and "evidence" in s)
+        async with asyncio.timeout(5):
+            await fake.watched("pods")
+            await fake.watched("networkpolicies")
+        yield firebreak
+
+
+def take_off(fake: FakeApi) -> None:
+    """Take the incident's key off its pod."""
+    fake.update("Pod", "shop", "web-1", {"metadata": {"labels": {KEY: None}}})
+
+
+async def put_on(fake: FakeApi, since: int) -> None:
+    """Wait until the pod is patched, after that many calls."""
     async with asyncio.timeout(5):
-        await fake.watched("pods")
-        await fake.watched("networkpolicies")
+        await fake.called(lambda c: c.n > since and c.line == f"PATCH {POD_PATH}")
 
 
 async def event(fake: FakeApi, words: str) -> Obj:
@@ -59,13 +66,10 @@ def condition(firebreak: Replica, kind: str) -> Obj:
 
 
 async def test_a_label_that_is_taken_off_comes_back_and_an_event_says_so(fake: FakeApi, store: EvidenceStore) -> None:
-    shop(fake)
-    async with replica(fake, store) as firebreak:
-        await contained(fake, firebreak)
+    async with contained(fake, store) as firebreak:
         before = len(fake.calls)
-        fake.update("Pod", "shop", "web-1", {"metadata": {"labels": {KEY: None}}})
-        async with asyncio.timeout(5):
-            await fake.called(lambda c: c.n > before and c.line == f"PATCH {POD_PATH}")
+        take_off(fake)
+        await put_on(fake, before)
         told = await event(fake, "was taken off")
         await firebreak.condition("shell", "Contained", "True")
     assert fake.get("Pod", "shop", "web-1")["metadata"]["labels"][KEY] == "true"
@@ -78,9 +82,7 @@ async def test_a_label_that_is_taken_off_comes_back_and_an_event_says_so(fake: F
 async def test_a_policy_that_is_deleted_or_edited_comes_back_and_its_editor_is_named(
     fake: FakeApi, store: EvidenceStore
 ) -> None:
-    shop(fake)
-    async with replica(fake, store) as firebreak:
-        await contained(fake, firebreak)
+    async with contained(fake, store):
         before = len(fake.calls)
         fake.delete("NetworkPolicy", "shop", POLICY)
         async with asyncio.timeout(5):
@@ -98,9 +100,7 @@ async def test_a_policy_that_is_deleted_or_edited_comes_back_and_its_editor_is_n
 async def test_a_policy_that_allows_turns_contained_false_and_its_removal_true(
     fake: FakeApi, store: EvidenceStore
 ) -> None:
-    shop(fake)
-    async with replica(fake, store) as firebreak:
-        await contained(fake, firebreak)
+    async with contained(fake, store) as firebreak:
         metadata = {"name": "open", "namespace": "shop", "managedFields": written_by("kubectl", {"f:spec": {}})}
         spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}
         kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
@@ -114,12 +114,10 @@ async def test_a_policy_that_allows_turns_contained_false_and_its_removal_true(
 async def test_where_drift_is_reported_nothing_is_done_again_and_a_person_is_waited_for(
     fake: FakeApi, store: EvidenceStore
 ) -> None:
-    shop(fake)
     fake.put(reporting("quarantine", "capture", "revoke"))
-    async with replica(fake, store) as firebreak:
-        await contained(fake, firebreak, playbook="reporting")
+    async with contained(fake, store, playbook="reporting") as firebreak:
         before = len(fake.calls)
-        fake.update("Pod", "shop", "web-1", {"metadata": {"labels": {KEY: None}}})
+        take_off(fake)
         found = await firebreak.condition("shell", "Contained", "False", "Undone")
         restored = {"subjects": [ACCOUNT], "metadata": {"managedFields": written_by("helm", {"f:subjects": {}})}}
         fake.update("RoleBinding", "shop", "web-reader", restored)
@@ -140,10 +138,8 @@ async def test_where_drift_is_reported_nothing_is_done_again_and_a_person_is_wai
 async def test_where_drift_is_reported_a_pod_that_joins_is_named_and_not_cut(
     fake: FakeApi, store: EvidenceStore
 ) -> None:
-    shop(fake)
     fake.put(reporting("quarantine", "capture"))
-    async with replica(fake, store) as firebreak:
-        await contained(fake, firebreak, playbook="reporting", target=APP_WEB)
+    async with contained(fake, store, playbook="reporting", target=APP_WEB) as firebreak:
         fake.put(web_pod("web-3"))
         await firebreak.condition("shell", "Contained", "False", "Undone")
     assert "pod web-3" in condition(firebreak, "Contained")["message"]
@@ -156,34 +152,28 @@ async def test_a_watch_that_may_not_be_had_stops_nothing(fake: FakeApi, store: E
     async with replica(fake, store) as firebreak:
         fake.put(incident())
         await firebreak.condition("shell", "Contained", "True")
-        fake.update("Pod", "shop", "web-1", {"metadata": {"labels": {KEY: None}}})
+        take_off(fake)
         before = len(fake.calls)
         firebreak.controller.wake(UID)  # as the resync does
-        async with asyncio.timeout(5):
-            await fake.called(lambda c: c.n > before and c.line == f"PATCH {POD_PATH}")
+        await put_on(fake, before)
 
 
 async def test_what_was_missed_while_a_watch_was_broken_is_seen_in_the_list_after_it(
     fake: FakeApi, store: EvidenceStore
 ) -> None:
-    shop(fake)
-    async with replica(fake, store) as firebreak:
-        await contained(fake, firebreak)
+    async with contained(fake, store) as firebreak:
         before = len(fake.calls)
         fake.update("Incident", "shop", "shell", {"metadata": {"annotations": {"seen": "again"}}})
         fake.expire_watches("pods")
-        fake.update("Pod", "shop", "web-1", {"metadata": {"labels": {KEY: None}}})
-        async with asyncio.timeout(5):
-            await fake.called(lambda c: c.n > before and c.line == f"PATCH {POD_PATH}")
+        take_off(fake)
+        await put_on(fake, before)
         await firebreak.condition("shell", "Contained", "True")
 
 
 async def test_incidents_of_one_namespace_share_their_watches_and_the_last_one_ends_them(
     fake: FakeApi, store: EvidenceStore
 ) -> None:
-    shop(fake)
-    async with replica(fake, store) as firebreak:
-        await contained(fake, firebreak)
+    async with contained(fake, store) as firebreak:
         fake.put(incident("other", "other-uid", target={"pod": "web-2"}))
         await firebreak.until("other", lambda s: bool((s.get("evidence") or {}).get("seal")))
         watches = [c.path for c in fake.calls if c.verb == "watch"]
@@ -199,9 +189,7 @@ async def test_incidents_of_one_namespace_share_their_watches_and_the_last_one_e
 
 
 async def test_at_rest_nothing_is_written_and_nothing_is_asked(fake: FakeApi, store: EvidenceStore) -> None:
-    shop(fake)
-    async with replica(fake, store) as firebreak:
-        await contained(fake, firebreak, playbook="unattended")
+    async with contained(fake, store, playbook="unattended") as firebreak:
         fake.put(web_pod("beside", labels={"app": "other"}))  # somebody else's, and nothing to us
         fake.update("Pod", "shop", "web-1", {"status": {"phase": "Running", "podIP": "10.0.0.7"}})
         fake.put(incident("marker", "marker-uid", mode="Plan"))
@@ -225,14 +213,12 @@ def test_a_fight_is_taken_up_less_and_less_eagerly() -> None:
 
 
 async def test_an_endless_fight_is_named_and_gets_slower(fake: FakeApi, store: EvidenceStore) -> None:
-    shop(fake)
-    async with replica(fake, store) as firebreak:
-        await contained(fake, firebreak)
+    async with contained(fake, store) as firebreak:
         case = firebreak.controller.cases.get(UID)
         assert case
         for _ in range(EAGER + 8):
             case.fights.again("patch Pod shop/web-1 (quarantine)", 10.0)
-        fake.update("Pod", "shop", "web-1", {"metadata": {"labels": {KEY: None}}})
+        take_off(fake)
         found = await firebreak.condition("shell", "Contained", "False", "KeepsChanging")
     (needs,) = [c["message"] for c in found["status"]["conditions"] if c["type"] == "ActionRequired"]
     assert "find out who keeps undoing the cut" in needs

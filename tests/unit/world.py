@@ -10,6 +10,10 @@ BINDING_PATH = "/apis/rbac.authorization.k8s.io/v1/namespaces/shop/rolebindings/
 SECRET_PATH = "/api/v1/namespaces/shop/secrets/db"
 UID = "11111111-2222-3333-4444-555555555555"
 KEY = f"quarantine.firebreak.dev/{UID}"
+APP_WEB = {"selector": {"matchLabels": {"app": "web"}}}
+"""A target that grows: the pods web-1 and web-2, and those that join them."""
+ACCOUNT = {"kind": "ServiceAccount", "name": "web", "namespace": "shop"}
+ALICE = {"kind": "User", "name": "alice"}
 OLD_PASSWORD = "b2xkLXBhc3N3b3Jk"
 
 
@@ -72,6 +76,22 @@ def playbook(name: str, approval: str = "Never") -> Obj:
     }
 
 
+def approval(digest: str, approver: str = "ann", *, step: str = "revoke", about: str = "shell") -> Obj:
+    """An Approval as the API server stores it."""
+    return {
+        "apiVersion": "firebreak.dev/v1alpha1",
+        "kind": "Approval",
+        "metadata": {"name": f"{about}-{step}-{approver}-{digest[7:15]}", "namespace": "shop"},
+        "spec": {"incident": about, "step": step, "digest": digest, "approver": approver},
+    }
+
+
+def service(name: str, namespace: str = "shop", **selector: str) -> Obj:
+    """A Service of the pods with these labels."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector}}
+
+
 def shop(fake: FakeApi) -> None:
     """Put the shop there. The fake has no controllers: the second pod is the one that a ReplicaSet would make."""
     fake.put(web_pod())
@@ -92,9 +112,8 @@ def shop(fake: FakeApi) -> None:
     fake.put(sets)
     rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]
     fake.put(_rbac("Role", "reader", {"rules": rules}))
-    subjects = [{"kind": "ServiceAccount", "name": "web", "namespace": "shop"}, {"kind": "User", "name": "alice"}]
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
-    fake.put(_rbac("RoleBinding", "web-reader", {"roleRef": role, "subjects": subjects}))
+    fake.put(_rbac("RoleBinding", "web-reader", {"roleRef": role, "subjects": [ACCOUNT, ALICE]}))
     fake.containers.on_exec = shell
 
 
