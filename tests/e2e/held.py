@@ -20,6 +20,7 @@ MORE = {
             "resources": ["pods/ephemeralcontainers", "pods/resize", "pods/status"],
             "verbs": ["get", "patch", "update"],
         },
+        {"apiGroups": [""], "resources": ["bindings", "pods/binding"], "verbs": ["create"]},
         {
             "apiGroups": ["firebreak.dev"],
             "resources": ["incidents", "incidents/status"],
@@ -31,6 +32,7 @@ NOT_DELETED = "is under quarantine; it may not be deleted; when its incident is 
 NOT_ENTERED = "is under quarantine; it may be neither evicted nor entered; when its incident is over, lift it with:"
 NOT_RELABELLED = "is under quarantine; its labels may not be changed;"
 NOT_REBUILT = "is under quarantine; its spec may not be changed, nor containers added;"
+NOT_REPORTED = "is under quarantine; its phase, addresses and containers are its node's to report;"
 NOT_ANNOTATED = "is under quarantine; the annotations that keep it may not be changed;"
 NOT_FORGED = (
     "firebreak: only Firebreak puts a pod under quarantine: nobody else sets labels quarantine.firebreak.dev/..."

@@ -1,12 +1,11 @@
 """The operator's real token in the hands of a thief: what the tiers give is fenced by the API server, one by one.
 
 Every right that writes has attempts here, or the first test fails; each attempt names who refuses it. Then what
-Firebreak itself sends, built by its own steps: all of it passes.
+Firebreak itself sends: all of it passes, and none where a namespace is closed to it.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,58 +14,33 @@ import pytest
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
-from firebreak.api.playbook import Detach
-from firebreak.engine.execute import materialize
 from firebreak.kube.probe_objects import CUT, Run
 from firebreak.kube.tarcommand import direct_command, tar_command
 from firebreak.kube.volatile import volatile_command
-from firebreak.model.change import Change, Ref, Verb
-from firebreak.model.facts import Account, Grant, Network, Rights, Secrets, SecretUse, Workload
+from firebreak.model.change import Ref
 from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.model.tiers import TIERS
-from firebreak.steps import quarantine, revoke, rotate
-from firebreak.steps import replace as replacing
-from incidents import Door, Object, Place, account, binding, container, place, pod, secret, workload
-from shop import incident
+from firebreak.steps import quarantine
+from incidents import Door, Object, Place, container, place, pod
 from thefts import (
-    POLICY_DENIES,
     elsewhere,
-    network_policy,
     on_exec,
     on_incidents,
     on_pods,
     on_policies,
     on_probe,
     on_records,
+    on_records_of_labels,
 )
-from thefts_eradicate import TOKEN_TYPE, crowd_of, on_bindings, on_nodes, on_secrets, on_workloads
-from thief import CORE, KEY, UID, Attempt, Thief, on, write_rights
+from thefts_eradicate import on_bindings, on_nodes, on_secrets, on_workloads
+from thief import CORE, KEY, RECORD, UID, Answer, Attempt, Thief, on, write_rights
+from ward import IDLE, KNOWN_GOOD, SENT, asked, furnish, what_firebreak_sends
 
-IDLE = "touch /ready; exec sleep 1000000"
 TIER_NODE = Path(__file__).parents[2] / "manifests" / "components" / "tier-node"
 PROBE = Run("0badbad0", "firebreak", "busybox:1.35").pod_body(CUT)
-OPTED_IN = {"firebreak.dev/rotate": json.dumps({"password": {"length": 12, "alphabet": "hex"}})}
-KNOWN_GOOD = "busybox:known-good"
 FORBIDDEN = 403
-ROLLING = ("Deployment", "StatefulSet", "DaemonSet")
-SENT = [
-    "create NetworkPolicy",
-    "delete Secret",
-    "patch DaemonSet",
-    "patch DaemonSet",
-    "patch Deployment",
-    "patch Deployment",
-    "patch NetworkPolicy",
-    "patch Pod",
-    "patch Pod",
-    "patch Pod",
-    "patch RoleBinding",
-    "patch Secret",
-    "patch StatefulSet",
-    "patch StatefulSet",
-]
-
+CLOSED = "namespaces labelled firebreak.dev/allowed=false are not"
 QUESTIONS = {("create", "selfsubjectaccessreviews"), ("create", "subjectaccessreviews")}
 """Rights to create what is not kept: the API server answers a question."""
 
@@ -75,6 +49,7 @@ def attempts(ns: str, version: str, node: str) -> list[Attempt]:
     """All that a thief tries, in a namespace that is furnished for it. `version`: of somebody's Lease."""
     return [
         *on_pods(ns),
+        *on_records_of_labels(ns),
         *on_policies(ns),
         *on_incidents(ns),
         *on_records(ns, version),
@@ -100,39 +75,6 @@ def ward(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Pla
     with place(cluster, kubectl, "ward") as found:
         furnish(found)
         yield found
-
-
-def furnish(ward: Place) -> None:
-    """Put it all there. No pod needs to run: admission is asked before anything else."""
-    held = pod("till", container(IDLE))
-    held["metadata"]["labels"] |= {KEY: "true", "quarantine": "true"}
-    ward.apply(
-        account("clerk"),
-        pod("desk", container(IDLE)),
-        held,
-        secret("opted", OPTED_IN, password="old", host="db", hex="old"),
-        secret("plain", password="old"),
-        secret("lasting", {"kubernetes.io/service-account.name": "clerk"}, TOKEN_TYPE),
-        network_policy("shut", {"podSelector": {}}),
-        network_policy(f"firebreak-{UID}", POLICY_DENIES),
-        clerks(ward.namespace),
-        *(workload(kind, "web", container(IDLE), replicas=0) for kind in ("Deployment", "StatefulSet")),
-        daemons(),
-        incident("open", {"pod": "nobody"}, mode="Preserve"),
-    )
-
-
-def clerks(namespace: str) -> Object:
-    """A binding of all kinds of subjects."""
-    found = binding("RoleBinding", "crowd", "view", *crowd_of(namespace))
-    return {**found, "roleRef": {**found["roleRef"], "kind": "ClusterRole"}}
-
-
-def daemons() -> Object:
-    """A DaemonSet for nodes that are not there."""
-    found = workload("DaemonSet", "web", container(IDLE), nodeSelector={"firebreak.test/node": "none"})
-    del found["spec"]["replicas"]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -193,55 +135,6 @@ def test_a_thief_cannot_take_on_another_identity(user: str, ward: Place, thief: 
 # What Firebreak itself sends
 
 
-def asked(change: Change) -> Attempt:
-    """The request of a Change, as a dry run."""
-    method = {Verb.CREATE: "POST", Verb.PATCH: "PATCH", Verb.DELETE: "DELETE"}[change.verb]
-    path = change.target.path.rpartition("/")[0] if change.verb is Verb.CREATE else change.target.path
-    return Attempt(change.id, "", method, path, materialize(change.body))
-
-
-def quarantining(ward: Place) -> list[Change]:
-    """The first cut, a policy mended, a pod detached; the incident's uid is that of the pod under quarantine."""
-    ref = IncidentRef(ward.namespace, "open", UID)
-    desk, till = (Pod(ward.get("pod", name)) for name in ("desk", "till"))
-    widened = {**ward.get("networkpolicy", f"firebreak-{UID}"), "spec": {"podSelector": {}, "ingress": [{}]}}
-    other = replace(ref, uid=UID.replace("0bad", "1bad"))
-    mended = quarantine.plan(Network(ref, (till,), (widened,)), detach=Detach.ALWAYS)
-    return [quarantine.label(ref, desk.ref), quarantine.deny_all(other), *mended]
-
-
-def eradicating(ward: Place) -> list[Change]:
-    """A subject taken out, a Secret rotated, its user restarted, a token deleted, a known-good image put in."""
-    ref, clerk = IncidentRef(ward.namespace, "open", UID), Account(ward.namespace, "clerk")
-    crowd = {"kind": "RoleBinding", **ward.get("rolebinding", "crowd")}
-    rights = Rights(ref, clerk, (Grant(crowd, ()),))
-    web, *others = ({"kind": kind, **ward.get(kind.lower(), "web")} for kind in ROLLING)
-    uses = tuple(
-        SecretUse(
-            ward.namespace,
-            name,
-            ("in reach",),
-            ward.get("secret", name, "--show-managed-fields")["metadata"],
-            name == "lasting",
-        )
-        for name in ("opted", "lasting")
-    )
-    using = tuple(
-        {**each, "spec": {**each["spec"], "template": reading(each["spec"]["template"], "opted")}}
-        for each in (web, *others)
-    )
-    secrets = Secrets(ref, uses, using, (), (), (), frozenset())
-    cures = [change for each in (web, *others) for change in replacing.plan(Workload(ref, each), {"app": KNOWN_GOOD})]
-    return [*revoke.plan(rights), *rotate.plan(secrets), *cures]
-
-
-def reading(template: Object, name: str) -> Object:
-    """A pod template that takes its environment from a Secret."""
-    (only,) = template["spec"]["containers"]
-    used = {**only, "envFrom": [{"secretRef": {"name": name}}]}
-    return {**template, "spec": {**template["spec"], "containers": [used]}}
-
-
 def test_what_firebreak_sends_passes(ward: Place, own_things: str, thief: Thief, kubectl: Kubectl) -> None:
     kubectl("annotate", "namespace", ward.namespace, f"firebreak.dev/known-good={KNOWN_GOOD} other:1")
     run = Run("0badbad0", "firebreak", "busybox:1.35")
@@ -250,11 +143,23 @@ def test_what_firebreak_sends_passes(ward: Place, own_things: str, thief: Thief,
         (on(CORE, "pods", "firebreak"), run.pod_body("free", "10.0.0.1")),
         ("/apis/networking.k8s.io/v1/namespaces/firebreak/networkpolicies", run.policy_body()),
     ]
-    sent = [asked(change) for change in (*quarantining(ward), *eradicating(ward))]
-    sent += [Attempt(f"POST {path}", "", "POST", path, body) for path, body in probes]
-    answers = [(each.name.split(" ")[:2], thief.tries(each)) for each in sent]
+    answers = [(each.name.split(" ")[:2], thief.tries(each)) for each in what_firebreak_sends(ward)]
     assert [(words, a.message) for words, a in answers if a.code not in {200, 201}] == []
-    assert sorted(" ".join(words) for words, _ in answers[: -len(probes)]) == SENT
+    assert sorted(" ".join(words) for words, _ in answers) == SENT
+    sent = [Attempt(f"POST {path}", "", "POST", path, body) for path, body in probes]
+    assert [(each.path, thief.tries(each)) for each in sent] == [(path, Answer(201, "")) for path, _ in probes]
+
+
+def test_a_pod_with_as_many_labels_as_the_fence_counts_is_detached_all_the_same(ward: Place, thief: Thief) -> None:
+    """100 labels, two of them of the quarantine, and a record that somebody planted before Firebreak was installed."""
+    own = {f"{'d' * 240}.example.com/{number:03}{'k' * 60}": "v" * 63 for number in range(98)}
+    planted = json.dumps({f"{number:x}": "" for number in range(180)}, sort_keys=True)
+    crowd = pod("crowd", container(IDLE), nodeSelector={"firebreak.test/node": "none"})
+    cut = {KEY: "true", "quarantine": "true"}
+    crowd["metadata"] |= {"namespace": ward.namespace, "labels": {**own, **cut}, "annotations": {RECORD: planted}}
+    ward.kubectl("create", "--filename", "-", stdin=json.dumps(crowd))
+    detached = quarantine.strip(Pod(crowd), IncidentRef(ward.namespace, "open", UID))
+    assert thief.tries(asked(detached)) == Answer(200, "")
 
 
 def test_a_pod_with_more_annotations_than_admission_can_count_is_cut_all_the_same(ward: Place, thief: Thief) -> None:
@@ -278,6 +183,27 @@ def test_the_commands_of_a_capture_pass(command: tuple[str, ...], ward: Place, t
     answer = thief.tries(Attempt("capture", "", "GET", on(CORE, "pods", ward.namespace, "desk/exec"), query=query))
     assert "firebreak" not in answer.message.replace(ward.namespace, ""), answer
     assert answer.code != FORBIDDEN, answer
+
+
+@pytest.fixture(scope="module")
+def closed(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Place]:
+    """A namespace like `ward` that an administrator closed to Firebreak."""
+    with place(cluster, kubectl, "closed") as found:
+        furnish(found)
+        kubectl("annotate", "namespace", found.namespace, f"firebreak.dev/known-good={KNOWN_GOOD}")
+        kubectl("label", "namespace", found.namespace, "firebreak.dev/allowed=false")
+        yield found
+
+
+def test_where_a_namespace_is_closed_to_firebreak_all_that_it_sends_elsewhere_is_refused(
+    closed: Place, thief: Thief
+) -> None:
+    sent = what_firebreak_sends(closed)
+    query: dict[str, Any] = {"command": list(volatile_command("@0")), "container": "app", "stdout": "true"}
+    sent.append(Attempt("exec Pod", "", "GET", on(CORE, "pods", closed.namespace, "desk/exec"), query=query))
+    told = [(" ".join(each.name.split(" ")[:2]), thief.tries(each)) for each in sent]
+    assert sorted(name for name, _ in told) == sorted([*SENT, "exec Pod"])
+    assert [each for each in told if each[1].code != FORBIDDEN or CLOSED not in each[1].message] == []
 
 
 # The guard: whether all of this is in force

@@ -21,6 +21,7 @@ from held import (
     NOT_FORGED,
     NOT_REBUILT,
     NOT_RELABELLED,
+    NOT_REPORTED,
     NOT_UNLOCKED,
     STAY,
     Scene,
@@ -85,6 +86,14 @@ TRIES = {
     "forge original labels": (
         ("annotate", "pod", "POD", 'firebreak.dev/original-labels={"app": "bank"}'),
         "under quarantine",  # two policies refuse it, and one of them is quoted
+    ),
+    "call it ended": (
+        ("patch", "pod", "POD", "--subresource=status", *MERGE, '{"status": {"phase": "Succeeded"}}'),
+        NOT_REPORTED,
+    ),
+    "call it by another address": (
+        ("patch", "pod", "POD", "--subresource=status", *MERGE, '{"status": {"podIP": "10.9.9.9", "podIPs": []}}'),
+        NOT_REPORTED,
     ),
     "another image": (("set", "image", "pod/POD", "app=busybox:1.36"), NOT_REBUILT),
     "a deadline": (("patch", "pod", "POD", *MERGE, '{"spec": {"activeDeadlineSeconds": 1}}'), NOT_REBUILT),

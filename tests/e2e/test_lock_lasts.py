@@ -61,11 +61,6 @@ def running(at: Place) -> dict[str, str]:
     return {metadata["name"]: metadata["uid"] for metadata in found if "deletionTimestamp" not in metadata}
 
 
-def told(at: Place) -> str:
-    """The messages of all Events."""
-    return "\n".join(event["message"] for event in at.get("events")["items"])
-
-
 def refused_in(log: Path, pod: str, user: str) -> bool:
     """Whether the audit log has this user refused the deletion of a pod."""
     lines = (line for line in log.read_text().splitlines() if pod in line and user in line)

@@ -16,6 +16,7 @@ READY = "touch /ready; exec sleep 1000000"
 SYSTEM = "kube-system"
 ALARMS = 10  # automatic incidents of one namespace that may cut, by default
 OVERRIDE = json.dumps({"spec": {"overrides": ["Protected"]}})
+RESPONDING = json.dumps([{"op": "replace", "path": "/spec/mode", "value": "Respond"}])
 
 
 @pytest.fixture
@@ -54,9 +55,11 @@ def opens(at: Place, user: str, name: str, **spec: Any) -> None:
     wait_until(opened, timeout=20, otherwise=f"the role of {user} did not come into force")
 
 
-def editor_of_incidents(namespace: str) -> list[dict[str, Any]]:
+def editor_of_incidents(namespace: str, *more: str) -> list[dict[str, Any]]:
+    """A role, and bob who has it. `more`: verbs on incidents besides."""
+    verbs = ["create", "get", "patch", *more]
     rules = [
-        {"apiGroups": ["firebreak.dev"], "resources": ["incidents"], "verbs": ["create", "get", "patch"]},
+        {"apiGroups": ["firebreak.dev"], "resources": ["incidents"], "verbs": verbs},
         {"apiGroups": ["firebreak.dev"], "resources": ["playbooks"], "verbs": ["use"]},
     ]
     named = {"metadata": {"name": "rails-editor", "namespace": namespace}}
@@ -96,6 +99,39 @@ def test_who_may_not_override_incidents_sets_no_guard_rail_aside(where: Place) -
     acting(where, "bob", "patch", "incident", "bobs", "--type=merge", "--patch", '{"spec": {"reason": "kept"}}')
     with pytest.raises(ClusterError, match=r"spec\.source is set once"):
         acting(where, "bob", "patch", "incident", "bobs", "--type=merge", "--patch", '{"spec": {"source": "falco"}}')
+
+
+def test_an_override_is_not_borrowed_for_what_it_was_not_given_for(where: Place) -> None:
+    """Who may do all but override finds incidents whose overrides an administrator set."""
+    where.apply(*editor_of_incidents(where.namespace, "update", "respond"))
+    opens(where, "bob", "bobs")
+    given = {"overrides": ["Protected"], "playbook": CUT}
+    where.apply(incident("kept", {"pod": "web"}, mode="Plan", **given))
+    aimless = incident("aimless", {}, mode="Plan", **given)
+    del aimless["spec"]["target"]
+    where.apply(aimless)
+    wait_until(lambda: where.status("kept").phase == "Planned", timeout=20, otherwise="no plan")
+    kept = where.get("incident", "kept")
+    on_kept = ("patch", "incident", "kept", "--type=merge", "--patch")
+    copied = {**kept, "metadata": {"generateName": "copied-"}}
+    again = incident("kept", {"pod": "web"}, mode="Respond", **given)
+    tries: list[tuple[tuple[str, ...], Any]] = [
+        ((*on_kept, '{"spec": {"mode": "Respond"}}'), None),
+        ((*on_kept, '{"spec": {"playbook": "standard"}}'), None),
+        ((*on_kept, '{"spec": {"overrides": ["BreakerOpen"]}}'), None),
+        ((*on_kept, '{"spec": {"overrides": ["Protected", "BreakerOpen"]}}'), None),
+        (("patch", "incident", "aimless", "--type=merge", "--patch", '{"spec": {"target": {"pod": "web"}}}'), None),
+        (("patch", "incident", "kept", "--type=json", "--patch", RESPONDING), None),
+        (("replace", "-f", "-"), {**kept, "spec": {**kept["spec"], "mode": "Respond"}}),
+        (("apply", "--server-side", "--force-conflicts", "-f", "-"), again),
+        (("create", "-f", "-"), copied),
+    ]
+    for command, body in tries:
+        with pytest.raises(ClusterError, match="takes the verb override on incidents"):
+            acting(where, "bob", *command, stdin=json.dumps(body) if body else None)
+    acting(where, "bob", *on_kept, '{"spec": {"overrides": []}}')
+    with pytest.raises(ClusterError, match="takes the verb override on incidents"):
+        acting(where, "bob", *on_kept, OVERRIDE)
 
 
 def test_a_service_account_has_to_say_what_raises_its_incident(where: Place) -> None:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from firebreak.kube.tarcommand import tar_command
 from firebreak.kube.volatile import volatile_command
-from thief import CORE, KEY, ROLES, UID, Attempt, Object, abuses, beyond, labels, on, owner
+from thief import CORE, KEY, RECORD, ROLES, UID, Attempt, Object, abuses, beyond, labels, on, owner
 
 NET, GROUP = "/apis/networking.k8s.io/v1", "/apis/firebreak.dev/v1alpha1"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
@@ -34,6 +35,33 @@ def on_pods(ns: str) -> list[Attempt]:
         ("hold a pod by a finalizer", desk, labels(finalizers=["intruder.example/stay"])),
         ("cut kube-system", on(CORE, "pods", "kube-system", "desk"), labels(labels={KEY: "true"})),
         ("cut Firebreak itself", on(CORE, "pods", "firebreak", "desk"), labels(labels={KEY: "true"})),
+    )
+
+
+def on_records_of_labels(ns: str) -> list[Attempt]:
+    """What a release would give back: `desk` is not under quarantine, `till` is, `kept` has a record already."""
+    desk, till, kept = (on(CORE, "pods", ns, name) for name in ("desk", "till", "kept"))
+    cut, stripped = {KEY: "true", "quarantine": "true"}, {"app": None}
+    bank, nothing, late = ({RECORD: text} for text in ('{"app": "bank"}', "{}", '{"late": "yes"}'))
+    more = {RECORD: '{"app": "till", "role": "admin"}'}
+    applied = {"apiVersion": "v1", "kind": "Pod", **labels(name="till", annotations=bank)}
+    rewritten = [{"op": "replace", "path": f"/metadata/annotations/{RECORD.replace('/', '~1')}", "value": "{}"}]
+    return abuses(
+        "firebreak: the record of a pod's own labels is written when they are stripped",
+        "patch",
+        "pods",
+        ("plant a record on a pod that is not cut", desk, labels(annotations=bank)),
+        ("plant an empty record on a pod that is not cut", desk, labels(annotations=nothing)),
+        ("record labels of a pod that was not stripped", till, labels(annotations=bank)),
+        ("record them by an apply", till, applied),
+        ("rewrite a record", kept, labels(annotations=bank)),
+        ("rewrite a record by a JSON patch", kept, rewritten),
+        ("drop a record", kept, labels(annotations={RECORD: None})),
+        ("strip a pod and record another's labels", till, labels(labels=stripped, annotations=bank)),
+        ("strip a pod and record nothing", till, labels(labels=stripped, annotations=nothing)),
+        ("strip a pod and record more", till, labels(labels=stripped, annotations=more)),
+        ("strip a pod and forget what went before", kept, labels(labels={"late": None}, annotations=late)),
+        ("cut, strip and lie at once", desk, labels(labels={**stripped, **cut}, annotations=bank)),
     )
 
 
@@ -137,6 +165,7 @@ def on_exec(ns: str) -> list[Attempt]:
     """Commands that no capture runs, and places that are not Firebreak's."""
     volatile = list(volatile_command("@0"))
     here, system, own = (on(CORE, "pods", each, "desk/exec") for each in (ns, "kube-system", "firebreak"))
+    sh, c, script, name, main, _count, *rest = tar_command(["/etc"])
     acting = ["tar", "-cf", "-", "-C", "/", "--checkpoint-action=exec=id", "./etc"]
     tries: list[tuple[str, str, Object]] = [
         ("open a terminal", here, {"command": ["sh"], "stdin": "true", "tty": "true"}),
@@ -145,6 +174,7 @@ def on_exec(ns: str) -> list[Attempt]:
         ("run a script of their own", here, {"command": ["sh", "-c", "id", "firebreak", "@0"]}),
         ("run a longer script", here, {"command": ["sh", "-c", volatile[2] + "id", "firebreak", "@0"]}),
         ("run a program through tar", here, {"command": acting}),
+        ("run a program through a number", here, {"command": [sh, c, script, name, main, "a[$(id)]", *rest]}),
         ("look into kube-system", system, {"command": volatile}),
         ("look into Firebreak", own, {"command": volatile}),
     ]

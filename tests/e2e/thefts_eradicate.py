@@ -76,6 +76,7 @@ def on_secrets(ns: str) -> list[Attempt]:
             ("overwrite a Secret", plain, new),
             ("overwrite a key that nobody offered", opted, {"stringData": {"host": "evil"}}),
             ("overwrite a key that is a mere word of the consent", opted, {"stringData": {"hex": "known-to-me"}}),
+            ("overwrite a key that is an option of the consent", opted, {"stringData": {"length": "known-to-me"}}),
             ("add a key", opted, {"stringData": {"new": "known-to-me"}}),
             ("drop a key", opted, {"data": {"password": None}}),
             ("opt in for the owner", plain, {**consent, **new}),

@@ -12,6 +12,7 @@ from firebreak.model.tiers import Right, Tier
 
 Object = dict[str, Any]
 MERGE_PATCH, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 READING = {"get", "list", "watch"}
 
 
@@ -39,15 +40,16 @@ class Thief:
 
     def tries(self, attempt: "Attempt") -> Answer:
         """Send the request, a write as a dry run, and return the answer: what is not refused is not done either."""
-        kind = JSON_PATCH if isinstance(attempt.body, list) else MERGE_PATCH
-        query = urllib.parse.urlencode(attempt.query or {"dryRun": "All"}, doseq=True)
+        kind = patch_kind(attempt.body) if attempt.method == "PATCH" else "application/json"
+        by = {"fieldManager": "thief", "force": "true"} if kind == APPLY_PATCH else {}
+        query = urllib.parse.urlencode(attempt.query or {"dryRun": "All", **by}, doseq=True)
         request = urllib.request.Request(  # noqa: S310 - the test cluster's own address
             f"{self.server}{attempt.path}?{query}",
             method=attempt.method,
             data=json.dumps(attempt.body).encode() if attempt.body is not None else None,
             headers={
                 "Authorization": f"Bearer {self.token}",
-                "Content-Type": kind if attempt.method == "PATCH" else "application/json",
+                "Content-Type": kind,
                 **({"Impersonate-User": attempt.acting_as} if attempt.acting_as else {}),
             },
         )
@@ -73,9 +75,17 @@ class Attempt:
     acting_as: str = ""
 
 
+def patch_kind(body: Object | list[Object] | None) -> str:
+    """A list is a JSON patch; an object that says its version is applied; another one is merged."""
+    if isinstance(body, list):
+        return JSON_PATCH
+    return APPLY_PATCH if body and "apiVersion" in body else MERGE_PATCH
+
+
 RBAC_SAYS = " cannot "
 UID = "0badc0de-0bad-4bad-8bad-0badc0de0bad"
 KEY = f"quarantine.firebreak.dev/{UID}"
+RECORD = "firebreak.dev/original-labels"
 CORE, APPS = "/api/v1", "/apis/apps/v1"
 ROLES = "/apis/rbac.authorization.k8s.io/v1"
 TRIES = tuple[str, str, Object | list[Object] | None]

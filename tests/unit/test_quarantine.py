@@ -189,7 +189,9 @@ def test_detaching_again_keeps_the_labels_that_the_first_time_recorded() -> None
     assert strip.before == {"labels": {"app": "web", "tier": "front", "x": "y"}}
 
 
-@pytest.mark.parametrize("planted", ["", "[]", "null", '{"app": 1}', '{"quarantine": "true"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "planted", ["", "[]", "null", '{"app": 1}', '{"app": "no label"}', '{"quarantine": "true"}', "[" * 100_000]
+)
 def test_a_record_of_labels_that_cannot_be_read_adds_nothing(planted: str) -> None:
     held = pod(labels={"app": "web"}, annotations={"firebreak.dev/original-labels": planted})
     assert quarantine.strip(held, INCIDENT).before == {"labels": {"app": "web"}}

@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from pydantic import TypeAdapter
+
 from firebreak.api.base import Json
-from firebreak.api.incident import Target
+from firebreak.api.incident import LabelKey, LabelValue, Target
 from firebreak.api.playbook import Detach
 from firebreak.model.change import Change, Ref, Risk, Verb, includes
 from firebreak.model.enforcement import Enforcement, State
@@ -27,6 +29,7 @@ from firebreak.model.words import listed
 from firebreak.model.writers import SOMEBODY, last_writer
 from firebreak.steps.rails import shield
 
+RECORD = TypeAdapter(dict[LabelKey, LabelValue])  # what is no label cannot be given back: the API server refuses it
 MENDED = "mended"  # the part of a Change that is needed only when somebody changed what was done
 
 
@@ -179,10 +182,8 @@ def strip(pod: Pod, incident: IncidentRef) -> Change:
 def original_labels(pod: Pod) -> dict[str, str] | None:
     """Return the labels that detaching stripped, None when none are recorded or the record was tampered with."""
     try:
-        recorded = json.loads(pod.annotations[ORIGINAL_LABELS])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return None
-    if not isinstance(recorded, dict) or not all(isinstance(value, str) for value in recorded.values()):
+        recorded = RECORD.validate_json(pod.annotations[ORIGINAL_LABELS])
+    except (KeyError, ValueError):
         return None
     return {k: v for k, v in recorded.items() if k != QUARANTINE_LABEL and not k.startswith(QUARANTINE_PREFIX)}
 
