@@ -108,7 +108,9 @@ def test_an_annotation_of_the_owner_that_says_something_else_stays() -> None:
     assert "karpenter.sh/do-not-disrupt" not in free.body["metadata"]["annotations"]
 
 
-@pytest.mark.parametrize("record", ["", "no json", "[]", '{"app": 1}', '{"app": "no label"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "record", ["", "no json", "[]", '{"app": 1}', '{"x\\u001b[2Jy": "\\u202egold"}', "[" * 100_000]
+)
 def test_a_record_of_labels_that_was_tampered_with_is_kept_and_named(record: str) -> None:
     raw = cut_pod()
     raw["metadata"]["annotations"]["firebreak.dev/original-labels"] = record
