@@ -48,10 +48,6 @@ def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
     async def incident(event: kopf.RawEvent, **_: Any) -> None:
         runtime.seen(dict(event["object"]), deleted=event["type"] == "DELETED")
 
-    @kopf.on.event(GROUP, VERSION, "approvals", registry=registry)
-    async def approval(event: kopf.RawEvent, **_: Any) -> None:
-        runtime.approved(dict(event["object"]))
-
     @kopf.on.cleanup(registry=registry)
     async def drain(**_: Any) -> None:
         await runtime.drain()

@@ -10,6 +10,7 @@ from typing import Any
 from kubernetes.aio.client.configuration import Configuration
 
 from fake_api import FakeApi, Obj
+from firebreak.engine import approvals
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.notices import Notices
@@ -98,7 +99,7 @@ async def replica(
         )
         controller = Controller(tools)
         controller.lead(leading)
-        watch = asyncio.gather(_inform(api, controller), _inform_of_approvals(api, controller))
+        watch = asyncio.gather(_inform(api, controller), approvals.follow(api, controller.approved))
         async with asyncio.timeout(PATIENCE):
             await fake.watched("incidents")
             await fake.watched("approvals")
@@ -119,11 +120,3 @@ async def _inform(api: Api, controller: Controller) -> None:
     async for event in api.watch(path, version, fields=fields):
         if event["type"] != "BOOKMARK":
             controller.seen(event["object"], deleted=event["type"] == "DELETED")
-
-
-async def _inform_of_approvals(api: Api, controller: Controller) -> None:
-    path = "/apis/firebreak.dev/v1alpha1/approvals"
-    _, version = await api.list_from(path)
-    async for event in api.watch(path, version):
-        if event["type"] != "BOOKMARK":
-            controller.approved(event["object"])

@@ -200,6 +200,25 @@ async def test_a_crowd_of_large_approvals_does_not_keep_a_good_one_from_being_co
     assert (subjects(fake), found["approvedBy"]) == (ALICE_LEFT, ["ann"])
 
 
+async def test_the_watch_of_approvals_begins_with_one_of_those_that_exist_and_outlives_a_break(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    shop(fake)
+    for n in range(60):  # more than may be read at once
+        large = {"name": f"old-{n}", "namespace": "shop", "annotations": {"large": "x" * 2**20}}
+        fake.put(approval("sha256:" + "0" * 64, about="other") | {"metadata": large})
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        digest = of_revoke(await firebreak.until("shell", waits))["digest"]
+        fake.drop_watches("approvals")
+        async with asyncio.timeout(5):
+            await fake.called(lambda c: c.verb == "watch" and c.resource == "approvals", times=2)
+        fake.put(approval(digest))
+        await firebreak.until("shell", revoked)
+    begun = [call for call in fake.calls if call.resource == "approvals" and not call.namespace]
+    assert [(c.verb, c.query.get("limit")) for c in begun] == [("list", "1"), ("watch", None), ("watch", None)]
+
+
 # --- from Plan to Respond
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
 from firebreak.api.base import Json
-from firebreak.engine import health
+from firebreak.engine import approvals, health
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.hook import cloud_hook
@@ -94,6 +94,7 @@ class Runtime:
         self._keep(Work.GUARDS, self._look_at_guards)
         self._keep(Work.LEADERSHIP, self._leadership.run)
         self._keep(Work.RESYNC, partial(self.controller.resync, every))
+        self._keep(Work.APPROVALS, partial(approvals.follow, tools.api, self.controller.approved))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -113,10 +114,6 @@ class Runtime:
     def seen(self, raw: Json, *, deleted: bool) -> None:
         """Take a hint from the watch."""
         self.controller.seen(raw, deleted=deleted)
-
-    def approved(self, raw: Json) -> None:
-        """Take a hint from the watch of Approvals."""
-        self.controller.approved(raw)
 
     async def drain(self) -> None:
         """End the work; what was begun is on record and is continued by the next leader."""
