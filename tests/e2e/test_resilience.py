@@ -94,6 +94,40 @@ def test_the_next_leader_finishes_a_capture_in_which_the_first_was_killed(
     home.ready("deployment/firebreak")
 
 
+def cut(where: Place, name: str, seconds: int) -> None:
+    """Open an incident about the pod of that name, and wait until its label is there, whoever put it there."""
+    where.open(name, name)
+    where.wait(f"pod/{name}", r"jsonpath={.metadata.labels.quarantine}=true", seconds=seconds)
+
+
+def test_while_firebreak_is_rolled_pods_are_cut_as_ever(where: Place, home: Place, cut_playbook: str) -> None:
+    names = [f"rolled-{number}" for number in range(15)]
+    where.apply(*(pod(name, container(IDLE)) for name in names))
+    where.ready(*(f"pod/{name}" for name in names))
+    at = ("deployment/firebreak", "--namespace", home.namespace)
+    home.kubectl("rollout", "restart", *at)
+    opened: list[str] = []
+    while "successfully" not in home.kubectl("rollout", "status", *at, "--watch=false"):
+        opened.append(names.pop(0))
+        cut(where, opened[-1], seconds=5)
+    assert len(opened) >= 3, "the rollout was over before it could disturb anything"
+    for name in opened:
+        where.condition(name, "Contained", "True/Enforced", seconds=30)
+
+
+def test_after_all_of_firebreak_was_killed_a_pod_is_cut_before_anybody_leads(
+    where: Place, home: Place, leadership: Leadership
+) -> None:
+    """The Lease names a dead one for 15 s: who comes back contains as a follower."""
+    where.apply(pod("orphan", container(IDLE)))
+    where.ready("pod/orphan")
+    for replica in leadership.replicas():
+        leadership.kill(replica)
+    cut(where, "orphan", seconds=30)
+    where.condition("orphan", "Contained", "True/Enforced", seconds=60)
+    home.ready("deployment/firebreak")
+
+
 def test_while_the_store_is_away_pods_are_contained_and_their_evidence_follows(where: Place, breakable: None) -> None:
     """For a minute and more, an incident every 20 seconds: the last one opens when the minute is over."""
     later = {f"meanwhile-{seconds}": seconds for seconds in (0, 20, 40, 60)}

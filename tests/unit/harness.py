@@ -22,6 +22,7 @@ from firebreak.model.enforcement import Enforcement, State
 from firebreak.settings import Settings
 
 PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
+IMPATIENT = CallLimits(timeout=2.0, budget=1.0)
 PATIENCE = 30.0  # seconds that a test waits for a condition before it fails
 
 
@@ -36,11 +37,11 @@ class Clock:
         return self.moment
 
 
-def connect(fake: FakeApi) -> Api:
-    """A client of the fake, with short patience."""
+def connect(fake: FakeApi, limits: CallLimits = IMPATIENT) -> Api:
+    """A client of the fake, with short patience unless other limits are given."""
     configuration = Configuration()
     configuration.host = fake.url
-    return Api(configuration, CallLimits(timeout=2.0, budget=1.0))
+    return Api(configuration, limits)
 
 
 @dataclass

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fake_api import Answer, FakeApi, Fault
+from fake_api import Answer, FakeApi, Fault, Hold
 from firebreak.engine.leadership import Leadership
 from firebreak.engine.supervise import Pulse
-from harness import PATIENCE, Clock, connect
+from firebreak.kube.client import DEFAULT_LIMITS, CallLimits
+from harness import IMPATIENT, PATIENCE, Clock, connect
 
 
 class Contender:
@@ -29,10 +30,12 @@ class Contender:
 
 
 @asynccontextmanager
-async def contender(fake: FakeApi, name: str, seconds: int = 1) -> AsyncIterator[tuple[Contender, asyncio.Task[None]]]:
+async def contender(
+    fake: FakeApi, name: str, seconds: int = 1, limits: CallLimits = IMPATIENT
+) -> AsyncIterator[tuple[Contender, asyncio.Task[None]]]:
     me = Contender()
     fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "firebreak"}})
-    async with connect(fake) as api:
+    async with connect(fake, limits) as api:
         task = asyncio.create_task(Leadership(api, "firebreak", name, seconds, Clock(), me.note, Pulse()).run())
         try:
             yield me, task
@@ -75,6 +78,20 @@ async def test_a_leader_that_cannot_renew_stops_by_itself(fake: FakeApi) -> None
         await one.until(True, False)
         fake.faults.clear()
         await one.until(True, False, True)
+
+
+async def test_a_leader_that_is_to_end_does_not_wait_for_an_api_server_that_is_away(fake: FakeApi) -> None:
+    """A pod has 30 seconds to end in order; its Lease expires by itself."""
+    back = asyncio.Event()
+    async with contender(fake, "one", limits=DEFAULT_LIMITS) as (one, task):
+        await one.until(True)
+        fake.faults.add(Fault(when=lambda call: call.resource == "leases", how=Hold(back)))
+        task.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(task, return_exceptions=True)
+        back.set()
+    assert one.history == [True, False]
+    assert holder(fake) == "one"
 
 
 async def test_a_lease_taken_by_somebody_else_is_not_taken_back(fake: FakeApi) -> None:

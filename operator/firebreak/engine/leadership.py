@@ -21,6 +21,7 @@ from firebreak.model.record import stamp
 log = structlog.get_logger()
 
 LEASE = "firebreak"
+NO_ANSWER = "no answer in time"  # a timeout has no words of its own
 
 
 class Leadership:
@@ -66,7 +67,7 @@ class Leadership:
             async with asyncio.timeout(self._seconds / 3):
                 held = await self._take()
         except (ApiError, TimeoutError) as error:
-            log.warning("lease not reached", error=str(error))
+            log.warning("lease not reached", error=str(error) or NO_ANSWER)
             held = self.leading and time.monotonic() < self._until
         else:
             self._until = started + self._seconds * 2 / 3 if held else 0.0
@@ -134,4 +135,4 @@ class Leadership:
                 if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
                     await self._api.replace(self._ref, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
         except (ApiError, TimeoutError) as error:
-            log.warning("lease not given back", error=str(error))
+            log.warning("lease not given back; it expires", seconds=self._seconds, error=str(error) or NO_ANSWER)
