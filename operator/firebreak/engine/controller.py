@@ -16,6 +16,7 @@ from firebreak.engine.case import Case, Tools
 from firebreak.engine.cases import Cases
 from firebreak.engine.cutting import Cut, cut, grows, uncut
 from firebreak.engine.eradicate import STAGES
+from firebreak.engine.following import follow
 from firebreak.engine.jobs import JobKey, Jobs
 from firebreak.engine.journal import SupersededError, report_invalid
 from firebreak.engine.stage import Stage
@@ -186,7 +187,9 @@ class Controller:
         started, before = time.monotonic(), self._progress(key)
         result = "error"
         try:
-            again = await (self._follow(raw) if key.job == FOLLOW else self._lead_job(key, raw))
+            again = await (
+                follow(self.tools, raw, lambda: self.leading) if key.job == FOLLOW else self._lead_job(key, raw)
+            )
             result = "again" if again is not None else "settled"
         except NotFound as error:
             if await survey.find(self.tools.api, reference(raw)):
@@ -247,19 +250,6 @@ class Controller:
         if key.job not in {*self._due(key.uid, raw), OPEN}:
             return None  # settled meanwhile
         return await self._handlers[key.job](case)
-
-    async def _follow(self, raw: Json) -> float | None:
-        """Leave the leader a moment, look, and contain if nobody has."""
-        await asyncio.sleep(self.tools.settings.follower_seconds)
-        fresh = read(await self.tools.api.get(reference(raw)))
-        first = uncut(fresh)
-        if self.leading or not (first or grows(fresh)):
-            return None
-        try:
-            await cut(self.tools, fresh)
-        except (Forbidden, Invalid) as error:
-            log.warning("the cut was refused", error=str(error))
-        return 5.0 if first else None  # until the leader has it on record
 
     def _hint(self, uid: str, name: str) -> None:
         """Look at a step of an incident: something that concerns it has changed."""
