@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -100,17 +101,32 @@ def cut(where: Place, name: str, seconds: int) -> None:
     where.wait(f"pod/{name}", r"jsonpath={.metadata.labels.quarantine}=true", seconds=seconds)
 
 
+def replicas(home: Place) -> set[tuple[str, bool, bool]]:
+    """The pods of Firebreak: name, whether Ready, whether on the way out."""
+    pods = home.get("pods", "--selector", "app.kubernetes.io/name=firebreak")["items"]
+    return {(p["metadata"]["name"], is_ready(p), "deletionTimestamp" in p["metadata"]) for p in pods}
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
 def test_while_firebreak_is_rolled_pods_are_cut_as_ever(where: Place, home: Place, cut_playbook: str) -> None:
-    names = [f"rolled-{number}" for number in range(15)]
+    """An incident at each change: a new replica comes, is ready, an old one is told to end, is gone."""
+    names = [f"rolled-{number}" for number in range(12)]
     where.apply(*(pod(name, container(IDLE)) for name in names))
     where.ready(*(f"pod/{name}" for name in names))
-    at = ("deployment/firebreak", "--namespace", home.namespace)
-    home.kubectl("rollout", "restart", *at)
+    old = {name for name, _, _ in replicas(home)}
+    home.kubectl("rollout", "restart", "deployment/firebreak", "--namespace", home.namespace)
     opened: list[str] = []
-    while "successfully" not in home.kubectl("rollout", "status", *at, "--watch=false"):
-        opened.append(names.pop(0))
-        cut(where, opened[-1], seconds=5)
-    assert len(opened) >= 3, "the rollout was over before it could disturb anything"
+    seen: set[tuple[str, bool, bool]] = set()
+    while len(seen) != len(old) or not all(ready and name not in old for name, ready, _ in seen):
+        wait_until(lambda last=seen: replicas(home) != last, timeout=60, otherwise="the rollout does not go on")
+        seen = replicas(home)
+        if len(opened) < len(names):
+            opened.append(names[len(opened)])
+            cut(where, opened[-1], seconds=5)
+    assert len(opened) >= 5, f"only {len(opened)} changes were seen"
     for name in opened:
         where.condition(name, "Contained", "True/Enforced", seconds=30)
 

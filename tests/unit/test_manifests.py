@@ -14,6 +14,7 @@ from firebreak.api.playbook import CONTAIN, STANDARD, PlaybookSpec
 from firebreak.kube import tarcommand, volatile
 from firebreak.kube.probe_objects import CUT, FREE, Run
 from firebreak.model.tiers import PRESERVE, TIERS, Right, Tier
+from firebreak.settings import Settings
 
 ROOT = Path(__file__).parents[2] / "manifests"
 BASE = ROOT / "base"
@@ -132,6 +133,21 @@ def test_two_replicas_prefer_different_nodes_and_one_always_stays() -> None:
     assert budget["spec"]["minAvailable"] == 1
     for selector in (deployment["spec"]["selector"], budget["spec"]["selector"], term["labelSelector"]):
         assert selector["matchLabels"].items() <= labels.items()
+
+
+def test_a_replica_has_the_time_to_end_in_order_and_to_start_and_is_asked_for_what_it_serves() -> None:
+    """Copies are given up within 10 s (`evidence.upload`), then the Lease is given back: a third of its 15 s."""
+    (container,) = pod_spec()["containers"]
+    probes = {kind: container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness")}
+    assert pod_spec()["terminationGracePeriodSeconds"] == 30 > 10 + Settings().lease_seconds / 3 + 5
+    paths = {kind: (probe["httpGet"]["path"], probe["httpGet"]["port"]) for kind, probe in probes.items()}
+    assert paths == {
+        "startup": ("/healthz", "http"),
+        "liveness": ("/healthz", "http"),
+        "readiness": ("/readyz", "http"),
+    }
+    assert probes["startup"]["periodSeconds"] * probes["startup"]["failureThreshold"] == 60
+    assert probes["liveness"]["periodSeconds"] * probes["liveness"]["failureThreshold"] == 60
 
 
 def test_only_namespaces_labelled_for_metrics_reach_the_operators_port() -> None:
