@@ -162,6 +162,17 @@ async def test_one_person_s_second_yes_is_no_second_person(fake: FakeApi, cli: C
     )
 
 
+async def test_nobody_keeps_a_person_from_approving_by_taking_the_name_of_the_approval(fake: FakeApi, cli: Cli) -> None:
+    fake.put(incident(status=waiting()))
+    await cli("approve", "shell", "rotate", "--yes")
+    (taken,) = fake.list("Approval")
+    fake.delete("Approval", "shop", taken["metadata"]["name"])
+    fake.put({**taken, "spec": {**taken["spec"], "approver": "mallory"}})
+    ran = await cli("approve", "shell", "rotate", "--yes")
+    assert (ran.code, ran.out) == (0, f"approved as ann: rotate of shop/shell, plan {PLAN}\n")
+    assert sorted(each["spec"]["approver"] for each in fake.list("Approval")) == ["ann", "mallory"]
+
+
 async def test_the_plan_names_what_waits_and_who_approved(fake: FakeApi, cli: Cli) -> None:
     fake.put(incident(status=waiting(approvedBy=["ben"])))
     ran = await cli("plan", "shell")

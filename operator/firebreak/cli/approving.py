@@ -1,6 +1,7 @@
 """What `firebreak approve` does: show the plan that waits, ask, and write the Approval in the caller's own name."""
 
 import hashlib
+import secrets
 
 from rich.console import RenderableType
 
@@ -12,7 +13,9 @@ from firebreak.cli.cluster import Cluster, connect
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.session import Session
 from firebreak.cli.terminal import stack, words
+from firebreak.kube import survey
 from firebreak.kube.errors import AlreadyExists, Forbidden
+from firebreak.model.change import Ref
 from firebreak.model.incident import Incident
 from firebreak.model.verdict import approve_command
 
@@ -100,6 +103,11 @@ async def _write(cluster: Cluster, incident: Incident, step: str, body: Json, *,
     try:
         return await cluster.api.create("Approval", where, body, dry_run=dry_run)
     except AlreadyExists as error:
+        name = body["metadata"]["name"]
+        there = await survey.find(cluster.api, Ref("Approval", name, where))
+        if there is None or there.get("spec") != body["spec"]:  # who knows the plan knows the name, and may take it
+            other = {**body, "metadata": {**body["metadata"], "name": f"{name}-{secrets.token_hex(4)}"}}
+            return await _write(cluster, incident, step, other, dry_run=dry_run)
         waits = incident.status.steps[step].message
         words_ = f"{who} approved this plan of step {step} already; it still waits: {waits}"
         raise Failure(words_, f"firebreak status {incident.id.name} -n {where}") from error
