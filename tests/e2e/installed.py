@@ -32,14 +32,24 @@ def install(info: ClusterInfo, kubectl: Kubectl) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "-k", str(OVERLAY))
     kubectl("apply", "-f", str(UNATTENDED))
     # The tag stays the same from build to build, so the pods have to be told that the image is new.
+    restart(kubectl)
+    until_proven(kubectl)
+    until_execs_are_judged(kubectl)
+
+
+def restart(kubectl: Kubectl) -> None:
+    """Replace the replicas, and return when the new ones are ready."""
     kubectl("rollout", "restart", "deployment/firebreak", "-n", NAMESPACE)
     kubectl("rollout", "status", "deployment/firebreak", "-n", NAMESPACE, "--timeout=120s")
+
+
+def until_proven(kubectl: Kubectl) -> None:
+    """Wait until the probe's result is on record."""
     wait_until(
         lambda: "Proven" in kubectl("get", "configmap", "-n", NAMESPACE, "-o", "yaml"),
         timeout=120,
         otherwise="the enforcement probe did not come to a result; see the log of deployment/firebreak",
     )
-    until_execs_are_judged(kubectl)
 
 
 @contextmanager

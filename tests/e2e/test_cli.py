@@ -131,6 +131,17 @@ def running(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
     return pods()[0]
 
 
+def quarantined(
+    cluster: ClusterInfo, kubectl: Kubectl, namespace: str, *, detach: bool
+) -> tuple[IncidentRef, dict[str, Any]]:
+    """The closed incident `shell`, and the pod that it cut off: the only one of its ReplicaSet."""
+    kubectl("create", "-n", namespace, "-f", "-", stdin=WORKLOAD)
+    pod = running(kubectl, namespace)
+    incident = closed(kubectl, namespace, "shell", {})
+    cut(cluster, incident, pod, detach=detach)
+    return incident, pod
+
+
 def cut(cluster: ClusterInfo, incident: IncidentRef, pod: dict[str, Any], *, detach: bool) -> None:
     """Quarantine a pod with the operator's own Changes."""
 
@@ -161,10 +172,7 @@ def test_an_incident_is_opened_as_the_api_server_wants_it(cli: Cli, kubectl: Kub
 def test_a_replicaset_takes_a_released_pod_back_and_drops_the_surplus(
     cli: Cli, cluster: ClusterInfo, kubectl: Kubectl, namespace: str
 ) -> None:
-    kubectl("create", "-n", namespace, "-f", "-", stdin=WORKLOAD)
-    pod = running(kubectl, namespace)
-    incident = closed(kubectl, namespace, "shell", {})
-    cut(cluster, incident, pod, detach=True)
+    incident, pod = quarantined(cluster, kubectl, namespace, detach=True)
     fresh = running(kubectl, namespace)
     assert fresh["metadata"]["uid"] != pod["metadata"]["uid"]
     assert f"Quarantine: {pod['metadata']['name']} under policy {incident.policy}" in cli("status", "shell").out
@@ -196,10 +204,7 @@ def test_of_two_incidents_on_one_pod_only_the_released_one_goes(
 def test_a_quarantine_outlives_its_incident_is_named_and_released(
     cli: Cli, cluster: ClusterInfo, kubectl: Kubectl, namespace: str
 ) -> None:
-    kubectl("create", "-n", namespace, "-f", "-", stdin=WORKLOAD)
-    pod = running(kubectl, namespace)
-    incident = closed(kubectl, namespace, "shell", {})
-    cut(cluster, incident, pod, detach=False)
+    incident, _ = quarantined(cluster, kubectl, namespace, detach=False)
     kubectl("delete", "incident", "shell", "-n", namespace)
     shown = cli("status", "-o", "json")
     (orphan,) = json.loads(shown.out)["orphans"]
@@ -237,10 +242,7 @@ def test_a_missing_right_is_told_apart_from_a_failure(stranger: Cli, cli: Cli) -
 def test_pods_of_a_closed_incident_are_deleted_when_a_person_says_so(
     cli: Cli, cluster: ClusterInfo, kubectl: Kubectl, namespace: str
 ) -> None:
-    kubectl("create", "-n", namespace, "-f", "-", stdin=WORKLOAD)
-    pod = running(kubectl, namespace)
-    incident = closed(kubectl, namespace, "shell", {})
-    cut(cluster, incident, pod, detach=True)
+    _, pod = quarantined(cluster, kubectl, namespace, detach=True)
     refused = cli("close", "shell", "--verdict", "Exercise", "--delete-pods", "--yes")
     assert (refused.code, "is not preserved (it was never observed)" in refused.err) == (1, True)
     patch = json.dumps({"status": {"conditions": [SEALED]}})

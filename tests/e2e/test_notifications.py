@@ -9,6 +9,7 @@ from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
 from incidents import Object, Place, container, place, pod
+from installed import restart
 from shop import address
 from shop_objects import IMAGE
 
@@ -48,11 +49,6 @@ def where(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Pl
         yield found
 
 
-def restart(kubectl: Kubectl, firebreak: str) -> None:
-    kubectl("rollout", "restart", "deployment/firebreak", "-n", firebreak)
-    kubectl("rollout", "status", "deployment/firebreak", "-n", firebreak, "--timeout=120s")
-
-
 @pytest.fixture
 def posting(where: Place, firebreak: str, kubectl: Kubectl) -> Iterator[None]:
     """Firebreak started with a Secret that names the receiver, and without one afterwards."""
@@ -65,10 +61,10 @@ def posting(where: Place, firebreak: str, kubectl: Kubectl) -> Iterator[None]:
     }
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": literals}
     kubectl("apply", "-n", firebreak, "-f", "-", stdin=json.dumps(secret))
-    restart(kubectl, firebreak)
+    restart(kubectl)
     yield
     kubectl("delete", "secret", SECRET, "-n", firebreak, "--ignore-not-found")
-    restart(kubectl, firebreak)
+    restart(kubectl)
 
 
 @pytest.mark.slow

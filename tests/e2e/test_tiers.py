@@ -9,10 +9,9 @@ import pytest
 import yaml
 
 from cluster.provider import ClusterInfo
-from cluster.waiting import wait_until
 from conftest import Kubectl
 from incidents import Object, Place, account, binding, container, place, pod, role
-from installed import OVERLAY
+from installed import OVERLAY, restart, until_proven
 
 pytestmark = pytest.mark.slow
 
@@ -45,13 +44,8 @@ def contain_only(all_tiers_afterwards: None, firebreak: str, kubectl: Kubectl, t
         kubectl("delete", "-k", str(MANIFESTS / "components" / f"tier-{tier}"), "--ignore-not-found")
     kubectl("delete", "configmap", "firebreak-enforcement", "-n", firebreak, "--ignore-not-found")
     kubectl(*APPLY, "-k", str(tmp_path))
-    kubectl("rollout", "restart", "deployment/firebreak", "-n", firebreak)
-    kubectl("rollout", "status", "deployment/firebreak", "-n", firebreak, "--timeout=120s")
-    wait_until(
-        lambda: "Proven" in kubectl("get", "configmap", "-n", firebreak, "-o", "yaml"),
-        timeout=120,
-        otherwise="with the tier contain alone the enforcement probe did not come to a result",
-    )
+    restart(kubectl)
+    until_proven(kubectl)
 
 
 def desk(where: Place, name: str) -> Object:
@@ -96,8 +90,7 @@ def test_without_a_guard_nothing_strong_is_done_until_it_is_there_again_as_the_w
 ) -> None:
     clerk = desk(where, "office")
     kubectl("delete", "validatingadmissionpolicybinding", "firebreak-eradicate-bindings")
-    kubectl("rollout", "restart", "deployment/firebreak", "-n", firebreak)  # what was seen in force counts for minutes
-    kubectl("rollout", "status", "deployment/firebreak", "-n", firebreak, "--timeout=120s")
+    restart(kubectl)  # what was seen in force counts for minutes
     where.open("office", "office", playbook="unattended")
     where.condition("office", "Contained", "True/Enforced")
     where.condition("office", "EvidencePreserved", "True/Sealed", seconds=90)
