@@ -61,7 +61,12 @@ class Settings(BaseSettings):
     kubectl: str = Field(default="kubectl", description="The kubectl that writes `describe` into the evidence.")
     kubeconfig: str | None = Field(default=None, description="Kubeconfig; default as kubectl's, in a pod its account.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
-    captures: int = Field(default=4, ge=1, le=64, description="How many containers' files are copied at the same time.")
+    captures: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="How many copies of files, and as many logs, are read at once; three times as many are open.",
+    )
     resync_seconds: float = Field(default=30.0, gt=0, description="Seconds between looks at every open incident.")
     look_again_seconds: float = Field(
         default=300.0, gt=0, description="Seconds between looks at whether a step's outcome still holds, or was mended."

@@ -15,8 +15,9 @@ from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.notices import Notices
 from firebreak.evidence.store import EvidenceStore
-from firebreak.kube.client import Api, CallLimits
+from firebreak.kube.client import Api
 from firebreak.kube.guard import Guards
+from firebreak.kube.retries import CallLimits
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.settings import Settings

@@ -14,9 +14,10 @@ from firebreak.api.base import Json
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.session import Options
 from firebreak.kube import survey
-from firebreak.kube.client import Api, CallLimits
+from firebreak.kube.client import Api
 from firebreak.kube.configuration import IN_CLUSTER_TOKEN
 from firebreak.kube.errors import ApiError, Gone, Unavailable
+from firebreak.kube.retries import CallLimits
 from firebreak.model.change import Ref, collection
 from firebreak.model.incident import Incident, read
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,6 +14,7 @@ from firebreak.api.status import EvidenceReport, IncidentStatus, StepState
 from firebreak.engine.case import Case
 from firebreak.engine.gather import held
 from firebreak.engine.sources import METHODS, open_source
+from firebreak.engine.turns import Paced, Turn
 from firebreak.evidence import custody
 from firebreak.evidence.artifact import Artifact, ArtifactRequest, Origin
 from firebreak.evidence.bundle import Bundle
@@ -31,7 +31,7 @@ from firebreak.model.tiers import needed
 from firebreak.model.verdict import EVIDENCE, Verdict
 from firebreak.model.words import listed
 from firebreak.steps import capture
-from firebreak.steps.capture import Kind, Request
+from firebreak.steps.capture import Request
 
 log = structlog.get_logger()
 
@@ -141,8 +141,8 @@ async def _wave(case: Case, bundle: Bundle, requests: Iterable[Request], options
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(request: Request) -> None:
-        async with slots, case.tools.copying if request.kind is Kind.FILES else nullcontext():
-            artifact = await _save(case, bundle, request, options)
+        async with slots, case.tools.turns.place(request.kind, case.id.namespace) as turn:
+            artifact = await _save(case, bundle, request, options, turn)
             case.tools.metrics.evidence_bytes.inc(artifact.bytes)
             log.info("captured", artifact=artifact.name, completeness=artifact.completeness)
 
@@ -152,7 +152,7 @@ async def _wave(case: Case, bundle: Bundle, requests: Iterable[Request], options
             raise answer
 
 
-async def _save(case: Case, bundle: Bundle, request: Request, options: Capture) -> Artifact:
+async def _save(case: Case, bundle: Bundle, request: Request, options: Capture, turn: Turn) -> Artifact:
     pod = request.pod
     record = case.status.pods.get(pod.uid)
     first_sight = record.containers.get(request.container or "") if record else None
@@ -166,7 +166,7 @@ async def _save(case: Case, bundle: Bundle, request: Request, options: Capture) 
         media_type=request.media_type,
         method=METHODS[request.kind],
     )
-    return await bundle.save(wanted, source, limit=options.max_bytes)
+    return await bundle.save(wanted, Paced(source, turn), limit=options.max_bytes)
 
 
 def _collector(case: Case) -> Collector:

@@ -15,6 +15,7 @@ from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
 from firebreak.engine.rails import Rails
 from firebreak.engine.supervise import Pulse
+from firebreak.engine.turns import Turns
 from firebreak.engine.undone import Fights
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
@@ -50,16 +51,16 @@ class Tools:
     metrics: Metrics = field(default_factory=Metrics)
     pulse: Pulse = field(default_factory=Pulse)
     store: EvidenceStore | None = None
-    copying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
-    """Slots for copies of files, which may take long; what is quick waits for none."""
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from plan to last answer by a step that counts what is left in the cluster, as cordon does."""
     hook: CloudHook | None = None
     enforcement: Enforcement = field(default_factory=Enforcement)
     rails: Rails = field(init=False)
+    turns: Turns = field(init=False)
 
     def __post_init__(self) -> None:
         self.rails = Rails(self.settings, self.clock)
+        self.turns = Turns(self.settings.captures)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from firebreak.engine.execute import Result, carry_out, send
 from firebreak.kube import protected, survey
 from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
+from firebreak.kube.lanes import Lane, lane
 from firebreak.model.approving import Ruling
 from firebreak.model.change import Change, Ref
 from firebreak.model.incident import Incident
@@ -78,10 +79,11 @@ async def cut(tools: Tools, incident: Incident, *, approved: Ruling | None = Non
     """
     target, began = incident.spec.target, time.monotonic()
     assert target  # noqa: S101 - mode Respond has a target
-    await tools.rails.size(tools.api, incident)
-    if held := tools.rails.before(incident):
-        return held
-    done = await (_label_and_deny(tools.api, incident) if target.pod else _cut_meant(tools, incident, approved))
+    with lane(Lane.CUT):
+        await tools.rails.size(tools.api, incident)
+        if held := tools.rails.before(incident):
+            return held
+        done = await (_label_and_deny(tools.api, incident) if target.pod else _cut_meant(tools, incident, approved))
     if isinstance(done, Held):
         return done
     ended = time.monotonic()
@@ -138,7 +140,10 @@ def labels(incident: IncidentRef, pods: Iterable[Pod]) -> tuple[Change, ...]:
 
 async def cut_pods(api: Api, incident: IncidentRef, changes: tuple[Change, ...]) -> list[Result]:
     """Label pods, with the policy beside them. Nothing when there are none."""
-    return await send_all(api, [quarantine.deny_all(incident), *changes]) if changes else []
+    if not changes:
+        return []
+    with lane(Lane.CUT):
+        return await send_all(api, [quarantine.deny_all(incident), *changes])
 
 
 async def meant(tools: Tools, incident: Incident) -> Meant:

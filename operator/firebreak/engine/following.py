@@ -9,6 +9,7 @@ from firebreak.api.base import Json
 from firebreak.engine.case import Tools
 from firebreak.engine.cutting import cut, grows, uncut
 from firebreak.kube.errors import Forbidden, Invalid
+from firebreak.kube.lanes import Lane, lane
 from firebreak.model.incident import read, reference
 
 log = structlog.get_logger()
@@ -22,7 +23,8 @@ async def follow(tools: Tools, raw: Json, leading: Callable[[], bool]) -> float 
     Raises `ApiError`, and `BadSpecError` for an incident that cannot be understood.
     """
     await asyncio.sleep(tools.settings.follower_seconds)
-    fresh = read(await tools.api.get(reference(raw)))
+    with lane(Lane.CUT):
+        fresh = read(await tools.api.get(reference(raw)))
     first = uncut(fresh)
     if leading() or not (first or grows(fresh)):
         return None

@@ -14,6 +14,7 @@ from firebreak.api.base import Json
 from firebreak.engine.supervise import TURN, Pulse, Work
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, Conflict, NotFound
+from firebreak.kube.lanes import Lane, lane
 from firebreak.model.change import Ref
 from firebreak.model.clock import Clock
 from firebreak.model.record import stamp
@@ -65,7 +66,8 @@ class Leadership:
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._seconds / 3):
-                held = await self._take()
+                with lane(Lane.LEASE):
+                    held = await self._take()
         except (ApiError, TimeoutError) as error:
             log.warning("lease not reached", error=str(error) or NO_ANSWER)
             held = self.leading and time.monotonic() < self._until

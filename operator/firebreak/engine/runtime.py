@@ -79,7 +79,6 @@ class Runtime:
             metrics=metrics,
             hook=cloud_hook(settings, now),
             store=open_store(settings),
-            copying=asyncio.Semaphore(settings.captures),
         )
         return cls(tools)
 

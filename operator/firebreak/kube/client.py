@@ -6,61 +6,32 @@ its configuration loader (kubeconfig, exec plugins, in-cluster tokens) is used a
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client.configuration import Configuration
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_before_delay,
-    wait_random_exponential,
-)
 from yarl import URL
 
 from firebreak import __version__
 from firebreak.api.base import Json
 from firebreak.kube.configuration import IN_CLUSTER_TOKEN, load_configuration, ssl_context
 from firebreak.kube.errors import Forbidden, NotFound, TooLarge, Unavailable, error_from
+from firebreak.kube.lanes import Lanes
+from firebreak.kube.retries import DEFAULT_LIMITS, CallLimits, retrying
 from firebreak.model.change import Ref, collection
 
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-REQUEST_TIMEOUT = 15.0  # seconds for one try
-LONGEST_PAUSE = 5.0  # seconds between tries, whatever Retry-After asks for: a cut is waiting
-RETRY_BUDGET = 30.0  # seconds for all tries of one call
 TOKEN_AGE = 60.0  # seconds until a mounted token is read again; kubelet replaces it long before it expires
 UNAUTHORIZED = 401
 PAGE, REDUCED_PAGE = 500, 20  # objects of a list that are asked for at once
 LONGEST_ANSWER = 48 * 2**20  # bytes: what a list may cost before it is refused, well below the container's memory
 WATCH_SILENCE = 300.0  # seconds: the API server sends a bookmark every minute; who is silent for longer is not there
 TOO_LONG_LINE = 2**24  # bytes of one watch event; an object in etcd has at most 1.5 MiB
-
-
-@dataclass(frozen=True)
-class CallLimits:
-    """How long and how often one call is tried, in seconds."""
-
-    timeout: float = REQUEST_TIMEOUT
-    budget: float = RETRY_BUDGET
-
-
-DEFAULT_LIMITS = CallLimits()
-
-
-def _pause(state: RetryCallState) -> float:
-    """Wait as long as the server asks for, else a random, growing while."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, Unavailable) else None
-    return min(asked, LONGEST_PAUSE) if asked is not None else _BACKOFF(state)
-
-
-_BACKOFF = wait_random_exponential(multiplier=0.1, max=5)
 
 
 class Api:
@@ -81,6 +52,7 @@ class Api:
         self._configuration = configuration
         self._mounted = kubeconfig is None and IN_CLUSTER_TOKEN.exists()
         self._read_at = time.monotonic()
+        self._lanes = Lanes()
         self.identity: Mapping[str, str] = {}  # headers that say whom to act as, for whoever may impersonate
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self.ssl or True, limit=0, keepalive_timeout=60),
@@ -134,22 +106,21 @@ class Api:
         accept: str = "application/json",
     ) -> Json:
         """Ask once or, after passing faults, again within the budget. Raises `ApiError`."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Unavailable),
-            wait=_pause,
-            stop=stop_before_delay(self.limits.budget),
-            reraise=True,
-        )
-        async for attempt in retrying:
+        once = partial(self._once, method, path, body, content_type, params, accept)
+        async for attempt in retrying(self.limits):
             with attempt:
-                try:
-                    return await self._once(method, path, body, content_type, params, accept)
-                except Forbidden as error:
-                    if error.status != UNAUTHORIZED or time.monotonic() - self._read_at < 1:
-                        raise
-                    await self._reload()  # an expired token: read it again, once
-                    return await self._once(method, path, body, content_type, params, accept)
+                async with self._lanes.seat(path):  # not held while it pauses
+                    return await self._authorized(once)
         raise AssertionError  # unreachable: the last error is raised again
+
+    async def _authorized(self, once: Callable[[], Awaitable[Json]]) -> Json:
+        try:
+            return await once()
+        except Forbidden as error:
+            if error.status != UNAUTHORIZED or time.monotonic() - self._read_at < 1:
+                raise
+            await self._reload()  # an expired token: read it again, once
+            return await once()
 
     async def _once(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 from firebreak.api.base import Json
@@ -10,7 +11,6 @@ from firebreak.kube.errors import Forbidden
 from firebreak.model.tiers import AUTHORIZATION, Right, Tier
 
 FRESH = 10.0  # seconds an answer is used again: a tier that was just granted is noticed after that
-AT_ONCE = 16  # questions under way: a start must not look like a storm to the API server
 
 
 class Tiers:
@@ -20,17 +20,18 @@ class Tiers:
         self._api = api
         self._clock = clock
         self._answers: dict[tuple[Right, str, str | None], tuple[float, bool]] = {}
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def missing(self, tier: Tier, namespace: str) -> list[str]:
         """Return, in words, the rights of the tier that Firebreak lacks for an incident in this namespace.
 
         Raises `Unavailable` when the API server does not answer.
         """
-        self._forget_old()
         asked = [(right, verb) for right in tier.everywhere for verb in right.verbs]
         try:
-            allowed = await asyncio.gather(*(self._allowed(right, verb, namespace) for right, verb in asked))
+            async with self._asking[namespace]:  # a thousand incidents at once ask once
+                self._forget_old()
+                allowed = await asyncio.gather(*(self._allowed(right, verb, namespace) for right, verb in asked))
         except Forbidden as error:
             words = f"unknown whether the rights of tier {tier.name} are there"
             return [f"{words}: the API server refuses to say ({error.message})"]
@@ -46,8 +47,7 @@ class Tiers:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": right.attributes(verb, namespace)},
         }
-        async with self._gate:
-            review = await self._api.create("SelfSubjectAccessReview", None, body)
+        review = await self._api.create("SelfSubjectAccessReview", None, body)
         granted = (review.get("status") or {}).get("allowed") is True
         self._answers[question] = (self._clock(), granted)
         return granted

@@ -1,0 +1,58 @@
+"""Seats that are shared fairly: whoever waits for one is seated by turns of a key, a namespace say."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+
+class Seats:
+    """As many seats as `number` says at that moment. Keys take turns; within a key, who came first is seated first."""
+
+    def __init__(self, number: Callable[[], int]) -> None:
+        self._number = number
+        self._taken = 0
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
+    async def take(self, key: str) -> None:
+        """Wait for a seat. Each one that is taken is to be given back."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, deque()).append(turn)
+        self.fill()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # seated at the very moment
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Leave a seat to the next one."""
+        self._taken -= 1
+        self.fill()
+
+    def fill(self) -> None:
+        """Seat who waits, as far as there are seats."""
+        while self._waiting and self._taken < self._number():
+            key, queue = next(iter(self._waiting.items()))
+            turn = queue.popleft()
+            del self._waiting[key]
+            if queue:
+                self._waiting[key] = queue  # behind the other keys
+            if not turn.done():  # else its waiter was cancelled
+                self._taken += 1
+                turn.set_result(None)
+
+    @asynccontextmanager
+    async def seat(self, key: str) -> AsyncIterator[None]:
+        """Hold a seat while the block runs."""
+        await self.take(key)
+        try:
+            yield
+        finally:
+            self.give_back()
