@@ -5,59 +5,63 @@ import asyncio
 import json
 import os
 import platform
-import statistics
+import sys
+import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
-from benchmarks.containment import Round, measure
+from benchmarks import capture, containment, idle, packets, process, storm
+from benchmarks.figures import Section, table
 from cluster.choose import choose
+from cluster.provider import ClusterInfo
+from conftest import kubectl_of
+from installed import install
+
+Part = Callable[[ClusterInfo, int], Coroutine[Any, Any, Section]]
+
+# By name: the part, and how often it measures by itself.
+PARTS: dict[str, tuple[Part, int]] = {
+    "containment": (containment.measure, 40),
+    "storm": (storm.measure, 5),
+    "packets": (packets.measure, 8),
+    "capture": (capture.measure, 3),
+    "idle": (idle.measure, 1),
+    "process": (process.measure, 2),
+    "capture-huge": (capture.measure_huge, 1),
+}
+DEFAULT = [name for name in PARTS if name != "capture-huge"]  # for which not every machine has the disk
 
 
 def main() -> None:
-    """Run the benchmarks and print the ratios."""
+    """Run the benchmarks and print what they found."""
     parser = argparse.ArgumentParser(prog="benchmarks", description="Speed as ratios against the floor.")
-    parser.add_argument("--rounds", type=int, default=30, help="pairs of measurements (default 30)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=DEFAULT, help="these parts (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, help="measurements of each part, instead of its own number")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    rounds = asyncio.run(measure(choose().up(), arguments.rounds))
-    result = {"machine": machine(), "containment": figures(rounds)}
-    show(result["containment"])
+    info = choose().up()
+    if os.environ.get("FIREBREAK_E2E_INSTALLED") != "1":
+        install(info, kubectl_of(info))
+    found = {}
+    for name in arguments.only:
+        part, rounds = PARTS[name]
+        section = asyncio.run(part(info, arguments.rounds or rounds))
+        found[name] = section.to_json()
+        print("\n".join(table(section)), flush=True)  # noqa: T201 - the result
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+        arguments.json.write_text(json.dumps({"machine": machine(), **found}, indent=2) + "\n")
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    return {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
-
-
-def figures(rounds: list[Round]) -> dict[str, object]:
-    """Medians and spread in milliseconds, and the median of the ratios pair by pair."""
-    firebreak, bare = [r.firebreak for r in rounds], [r.bare for r in rounds]
+    """What the figures were measured on, and how busy it was with other things."""
     return {
-        "pairs": len(rounds),
-        "firebreak_ms": spread(firebreak),
-        "bare_ms": spread(bare),
-        "ratio": spread([r.firebreak / r.bare for r in rounds]),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": sys.version.split()[0],
+        "load": [round(load, 2) for load in os.getloadavg()],
     }
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Minimum, median and maximum."""
-    ends = {"min": min(values), "median": statistics.median(values), "max": max(values)}
-    return {name: round(value, 2) for name, value in ends.items()}
-
-
-def show(result: dict[str, object]) -> None:
-    """Print the table."""
-    print(f"{'created to contained':<34}{'min':>9}{'median':>9}{'max':>9}")  # noqa: T201 - the result
-    for name, label in (
-        ("firebreak_ms", "Firebreak, ms"),
-        ("bare_ms", "bare client's two calls, ms"),
-        ("ratio", "ratio"),
-    ):
-        row = result[name]
-        assert isinstance(row, dict)  # noqa: S101 - narrows the type
-        print(f"{label:<34}{row['min']:>9}{row['median']:>9}{row['max']:>9}")  # noqa: T201 - the result
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Times as the API server stamped them: its audit log is the one clock that both sides share."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
+REFUSED = 300  # HTTP: codes from here on
 
 
 class AuditLog:
@@ -16,15 +17,19 @@ class AuditLog:
         self._file = path.open(encoding="utf-8")
         self._file.seek(0, 2)
         self._rest = ""
-        self._seen: list[Event] = []
+        self._done: dict[tuple[str | None, ...], Event] = {}
 
-    def find(self, wanted: Callable[[Event], bool]) -> Event | None:
-        """Return the first completed request that is wanted, None when it is not there yet."""
-        self._seen.extend(self._new())
-        return next((event for event in self._seen if wanted(event)), None)
+    def find(self, verb: str, resource: str, namespace: str, name: str) -> Event | None:
+        """Return the first such request that succeeded, None when it is not there yet."""
+        for event in self.new():
+            about = event.get("objectRef") or {}
+            if event["responseStatus"]["code"] < REFUSED and "subresource" not in about:
+                key = (event["verb"], about.get("resource"), about.get("namespace"), about.get("name"))
+                self._done.setdefault(key, event)
+        return self._done.get((verb, resource, namespace, name))
 
-    def _new(self) -> Iterator[Event]:
-        """Yield what was appended; a line that is half written waits for its other half."""
+    def new(self) -> Iterator[Event]:
+        """Yield the completed requests since the last look; a line that is half written waits for its other half."""
         text = self._rest + self._file.read()
         *lines, self._rest = text.split("\n")
         for line in lines:

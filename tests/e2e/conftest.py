@@ -38,6 +38,11 @@ def cluster() -> ClusterInfo:
 @pytest.fixture(scope="session")
 def kubectl(cluster: ClusterInfo) -> Kubectl:
     """The cluster's kubectl, as its administrator."""
+    return kubectl_of(cluster)
+
+
+def kubectl_of(cluster: ClusterInfo) -> Kubectl:
+    """A cluster's kubectl, as its administrator."""
     command = [str(cluster.bin / "kubectl"), "--kubeconfig", str(cluster.kubeconfig)]
 
     def call(*arguments: str, stdin: str | None = None) -> str:
