@@ -5,6 +5,7 @@ finalizers, progress annotations, daemons and timers stay unused: they would wri
 """
 
 import asyncio
+import gc
 import logging
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ from firebreak.settings import Settings
 async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Run the operator until it is told to stop (signal, or the event)."""
     async with await Runtime.start(settings) as runtime:
+        gc.collect()
+        gc.freeze()  # what start-up made stays: a full collection that walks it stops everything for 40 ms, cuts too
         await kopf.operator(
             registry=_handlers(runtime),
             clusterwide=True,
@@ -37,6 +40,8 @@ def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
         settings.posting.enabled = False
         logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for every event says nothing
         settings.scanning.disabled = True
+        settings.persistence.diffbase_storage = _NoDiff()
+        settings.persistence.progress_storage = _NoProgress()
         settings.watching.field_selectors[GROUP, VERSION, "incidents"] = OPEN_ONLY
         settings.networking.request_timeout = 30.0
 
@@ -53,6 +58,40 @@ def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
         await runtime.drain()
 
     return registry
+
+
+class _NoDiff(kopf.DiffBaseStorage):
+    """No last seen state: kopf copies the object at every event for handlers that we have none of."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Nothing is compared."""
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No progress of handlers: ours keep theirs in the status."""
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+    def purge(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """Nothing of it lies in the object."""
+        return essence
 
 
 def _connection(configuration: Configuration) -> kopf.ConnectionInfo:
