@@ -3,11 +3,9 @@
 The last test takes the cluster's enforcement of network policies away for a while.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,19 +14,13 @@ from cluster import control
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
-from firebreak.evidence.artifact import Artifact
-from firebreak.evidence.bundle import Bundle
-from firebreak.evidence.layout import IncidentIdentity
-from firebreak.evidence.store import EvidenceStore
-from incidents import Place, container, place, pod, store_options
+from incidents import Place, container, place, pod
 from killing import Leadership
+from underway import EARLY, MIB, SLOW, in_the_middle
 
 pytestmark = pytest.mark.slow
 
-MIB = 1024 * 1024
 IDLE = "touch /ready; exec sleep 1000000"
-SLOW = "truncate -s 400M /tmp/big; touch /ready; exec sleep 1000000"
-EARLY = {"pod.json", "describe.txt", "surroundings.json", "volatile/app.txt", "logs/app.current.log"}
 
 
 @pytest.fixture(scope="module")
@@ -48,28 +40,6 @@ def breakable(cluster: ClusterInfo) -> None:
     """A cluster whose parts can be stopped."""
     if cluster.provider != "local":
         pytest.skip("only the local cluster's components can be stopped")
-
-
-def bundle(where: Place, name: str) -> Bundle:
-    """The evidence of an incident that is not sealed yet."""
-    uid = where.get("incident", name)["metadata"]["uid"]
-    store = EvidenceStore.open("s3://firebreak-evidence", store_options(where.cluster))
-    identity = IncidentIdentity(namespace=where.namespace, name=name, uid=uid, cluster="local")
-    return Bundle.open(store, identity, clock=lambda: datetime.now(UTC))
-
-
-def in_the_middle(where: Place, name: str) -> dict[str, Artifact]:
-    """Return the receipts when all but the big copy have theirs: it is under way."""
-    evidence = bundle(where, name)
-    found: dict[str, Artifact] = {}
-
-    def early() -> bool:
-        found.update({key.split("/", 2)[2]: value for key, value in asyncio.run(evidence.receipts()).items()})
-        return set(found) >= EARLY
-
-    wait_until(early, timeout=60, otherwise=lambda: f"the capture of {name} has receipts for {set(found)} only")
-    assert set(found) == EARLY, "the copy was quicker than the test: make it bigger"
-    return found
 
 
 def test_the_next_leader_finishes_a_capture_in_which_the_first_was_killed(

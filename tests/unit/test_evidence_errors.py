@@ -13,6 +13,7 @@ from firebreak.evidence.errors import (
     Attempt,
     NotFound,
     StoreError,
+    StoreFull,
     StoreRefused,
     StoreUnavailable,
     translate,
@@ -51,7 +52,12 @@ def http(status: str, code: str = "") -> str:
         (GenericError("Generic S3 error: HTTP error: error sending request"), READING, StoreUnavailable),
         (GenericError("Unable to open file x: Permission denied (os error 13)"), WRITING, StoreRefused),
         (GenericError("Unable to open file x: Read-only file system (os error 30)"), WRITING, StoreRefused),
-        (GenericError("Unable to copy data: No space left on device (os error 28)"), WRITING, StoreUnavailable),
+        (GenericError("Unable to copy data: No space left on device (os error 28)"), WRITING, StoreFull),
+        (GenericError("Unable to copy data: Disk quota exceeded (os error 122)"), WRITING, StoreFull),
+        (GenericError(http("507 Insufficient Storage", "InsufficientStorage")), WRITING, StoreFull),
+        (GenericError(http("507 Insufficient Storage", "XMinioStorageFull")), WRITING, StoreFull),
+        (PermissionDeniedError(http("403 Forbidden", "QuotaExceeded")), WRITING, StoreFull),
+        (GenericError(http("400 Bad Request", "XMinioAdminBucketQuotaExceeded")), WRITING, StoreFull),
         (ValueError("bad"), READING, StoreRefused),
     ],
     ids=lambda value: "" if isinstance(value, Attempt) else str(value).partition("status code: ")[2][:40],
@@ -86,4 +92,7 @@ def test_missing_credentials_are_called_by_their_name() -> None:
 
 def test_a_full_disk_is_called_by_its_name() -> None:
     error = GenericError("Generic LocalFileSystem error: Unable to copy data to file: (os error 28)")
-    assert "the store did not answer as it should (No space left on device)" in str(translate(error, WRITING))
+    assert str(translate(error, WRITING)) == (
+        "cannot create 'a/b' in s3://evidence/x: the store is full (No space left on device); "
+        "make room there or raise its quota"
+    )

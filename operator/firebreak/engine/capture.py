@@ -13,13 +13,13 @@ from firebreak.api.playbook import CAPTURE, Capture
 from firebreak.api.status import EvidenceReport, IncidentStatus, StepState
 from firebreak.engine.case import Case
 from firebreak.engine.gather import held
-from firebreak.engine.sources import METHODS, open_source
-from firebreak.engine.turns import Paced, Turn
+from firebreak.engine.sources import METHODS, Rereading
+from firebreak.engine.turns import Turn
 from firebreak.evidence import custody
 from firebreak.evidence.artifact import Artifact, ArtifactRequest, Origin
 from firebreak.evidence.bundle import Bundle
 from firebreak.evidence.custody import Collector
-from firebreak.evidence.errors import SealError, StoreError, StoreUnavailable
+from firebreak.evidence.errors import SealError, StoreError, StoreFull, StoreUnavailable
 from firebreak.evidence.keys import key
 from firebreak.evidence.layout import IncidentIdentity
 from firebreak.evidence.seal import seal
@@ -36,7 +36,7 @@ from firebreak.steps.capture import Request
 log = structlog.get_logger()
 
 AT_ONCE = 4  # artifacts of one incident read at the same time
-STORE_AGAIN, BLOCKED_AGAIN, TARGET_AGAIN, STARTED_SOON = 5.0, 30.0, 5.0, 1.0  # seconds
+STORE_AGAIN, FULL_AGAIN, BLOCKED_AGAIN, TARGET_AGAIN, STARTED_SOON = 5.0, 15.0, 30.0, 5.0, 1.0  # seconds
 STARTS_WITHIN = timedelta(seconds=60)  # of its creation; after that the gaps are put on record
 
 
@@ -51,16 +51,26 @@ async def run(case: Case) -> float | None:
     try:
         return await _run(case, store)
     except StoreUnavailable as error:
-        words = f"the store does not answer; tried again until it does: {error}"
-        await case.journal.write(
-            case.claim(Verdict(EVIDENCE, "False", "StoreUnavailable", words)),
-            lambda s: with_step(s, CAPTURE, message=words),
-        )
-        return STORE_AGAIN
+        return await _without_store(case, error)
     except StoreError as error:
         return await _blocked(case, "SealFailed" if isinstance(error, SealError) else "StoreRefused", str(error))
     except PERMANENT as error:
         return await _blocked(case, "Refused", f"the API server refused: {error}")
+
+
+async def _without_store(case: Case, error: StoreUnavailable) -> float:
+    """Say what is the matter with the store; the step goes on and tries again."""
+    reason, words, again = (
+        "StoreUnavailable",
+        f"the store does not answer; tried again until it does: {error}",
+        STORE_AGAIN,
+    )
+    if isinstance(error, StoreFull):
+        reason, words, again = "StoreFull", f"tried again until there is room: {error}", FULL_AGAIN
+    await case.journal.write(
+        case.claim(Verdict(EVIDENCE, "False", reason, words)), lambda s: with_step(s, CAPTURE, message=words)
+    )
+    return again
 
 
 async def _run(case: Case, store: EvidenceStore) -> float | None:
@@ -156,7 +166,7 @@ async def _save(case: Case, bundle: Bundle, request: Request, options: Capture, 
     pod = request.pod
     record = case.status.pods.get(pod.uid)
     first_sight = record.containers.get(request.container or "") if record else None
-    source = await open_source(case, request, options, first_sight)
+    reading = Rereading(case, request, options, first_sight, turn)
     origin = Origin(
         namespace=pod.namespace, name=pod.name, uid=pod.uid, container=request.container, container_id=first_sight
     )
@@ -166,7 +176,7 @@ async def _save(case: Case, bundle: Bundle, request: Request, options: Capture, 
         media_type=request.media_type,
         method=METHODS[request.kind],
     )
-    return await bundle.save(wanted, Paced(source, turn), limit=options.max_bytes)
+    return await bundle.save(wanted, await reading.open(), limit=options.max_bytes, again=reading.again)
 
 
 def _collector(case: Case) -> Collector:

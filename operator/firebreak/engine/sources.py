@@ -4,17 +4,21 @@ A container that restarts gets a new writable layer: what is read then belongs t
 compared before and after, and a change makes the artifact partial whatever the stream says.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+
+import structlog
 
 from firebreak.api.base import Json
 from firebreak.api.playbook import REVOKE, Capture
 from firebreak.engine.case import Case, Tools, as_met
+from firebreak.engine.turns import Paced, Turn
 from firebreak.evidence.source import BytesSource, Source
 from firebreak.kube.describe import DescribeSource
-from firebreak.kube.errors import ApiError
+from firebreak.kube.errors import ApiError, Unavailable
 from firebreak.kube.logs import LogSource
-from firebreak.kube.source import ContainerRef, Limits
+from firebreak.kube.source import INTERRUPTIONS, ContainerRef, Limits, Reason
 from firebreak.kube.surroundings import surroundings
 from firebreak.kube.tarsource import TarSource
 from firebreak.kube.volatile import VolatileSource
@@ -25,6 +29,13 @@ from firebreak.model.redact import redact_pod
 from firebreak.steps.capture import Kind, Request
 from firebreak.steps.reach import secret_mounts
 
+log = structlog.get_logger()
+
+AGAIN_WITHIN = 60.0  # seconds since a reading was broken off
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0  # seconds between two
+NOT_KNOWN = frozenset({Reason.CONTAINER_NOT_RUNNING, Reason.NOT_FOUND})
+"""What a kubelet that has just started says of containers that it will find again in a moment (seen)."""
+
 METHODS: Mapping[Kind, str] = {
     Kind.VOLATILE: "pods/exec: /proc read by the container's own shell",
     Kind.POD: "GET of the pod",
@@ -33,6 +44,58 @@ METHODS: Mapping[Kind, str] = {
     Kind.SURROUNDINGS: "GET and LIST of what stands around the pod",
     Kind.FILES: "pods/exec: the container's own tar, its archive checked and filtered here",
 }
+
+
+class Rereading:
+    """Opens the source of one artifact, and again when something between us and a living container broke it off."""
+
+    def __init__(self, case: Case, request: Request, options: Capture, first_sight: str | None, turn: Turn) -> None:
+        self._case, self._request, self._options = case, request, options
+        self._first_sight = first_sight
+        self._turn = turn
+        self._until: float | None = None
+        self._pause = FIRST_PAUSE
+
+    async def open(self) -> Source:
+        """Open it, to be read in turns."""
+        source = await open_source(self._case, self._request, self._options, self._first_sight)
+        return Paced(source, self._turn)
+
+    async def again(self, outcome: Outcome) -> Source | None:
+        """Open it once more, unless what was read is all that there is to be had."""
+        # An API server that has just started refuses for a moment what it allowed before.
+        refused = outcome.reason == Reason.FORBIDDEN and self._until is not None
+        if not refused and outcome.reason not in INTERRUPTIONS | NOT_KNOWN:
+            return None
+        loop = asyncio.get_running_loop()
+        self._until = self._until or loop.time() + AGAIN_WITHIN
+        while loop.time() < self._until:
+            await asyncio.sleep(self._pause)
+            self._pause = min(LONGEST_PAUSE, 2 * self._pause)
+            try:
+                lives_on = await self._lives_on()
+            except Unavailable:
+                continue
+            if not lives_on and (outcome.completeness is Completeness.PARTIAL or outcome.reason not in INTERRUPTIONS):
+                return None  # what was read of the first container is worth more than all of the next
+            log.info("read again", artifact=self._request.name, reason=outcome.reason)
+            return await self.open()
+        return None
+
+    async def _lives_on(self) -> bool:
+        """Whether the container of first sight still runs. Raises `Unavailable`."""
+        name = self._request.container
+        try:
+            pod = Pod(await self._case.tools.api.get(self._request.pod.ref))
+        except Unavailable:
+            raise
+        except ApiError:
+            return False
+        if name is None or self._request.previous:
+            return True
+        same = pod.container_ids.get(name) == self._first_sight
+        late = self._first_sight is None and name not in pod.restarted  # it started after the first sight of its pod
+        return name in pod.running and (same or late)
 
 
 async def open_source(case: Case, request: Request, options: Capture, first_sight: str | None) -> Source:
@@ -72,7 +135,8 @@ async def _document(reading: Awaitable[Json]) -> Source:
     try:
         found = await reading
     except ApiError as error:
-        outcome = Outcome(Completeness.MISSING, type(error).__name__, str(error))
+        reason = Reason.SERVER_ERROR if isinstance(error, Unavailable) else type(error).__name__
+        outcome = Outcome(Completeness.MISSING, reason, str(error))
         return BytesSource(b"", outcome)
     return BytesSource(json.dumps(redact_pod(found), indent=1, sort_keys=True).encode())
 
@@ -111,6 +175,10 @@ class Watched:
         name = self._request.container
         try:
             pod = Pod(await self._tools.api.get(self._request.pod.ref))
+        except Unavailable as error:
+            words = f"whether it is still the same pod could not be read: {error.message}"
+            self._changed = (Reason.SERVER_ERROR, words)
+            return
         except ApiError as error:
             self._changed = ("PodChanged", f"whether it is still the same pod could not be read: {error.message}")
             return

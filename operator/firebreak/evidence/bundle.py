@@ -5,7 +5,7 @@ restart lists the receipts and captures only what has none.
 """
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,27 @@ from firebreak.evidence.source import Source, clip
 from firebreak.evidence.store import EvidenceStore, Stored
 from firebreak.model.clock import Clock
 from firebreak.model.outcome import Completeness, Outcome
+
+Again = Callable[[Outcome], Awaitable[Source | None]]
+"""What becomes of a source that fell short: another one to read instead, or None when this one counts."""
+
+
+async def once(_: Outcome) -> None:
+    """Read a source once, whatever came of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one reading gave. It counts when it is recorded."""
+
+    started: datetime
+    outcome: Outcome
+    stored: Stored | None
+
+    @property
+    def worth(self) -> tuple[bool, int]:
+        """What is whole is worth more than what is long."""
+        return self.outcome.complete, self.stored.bytes if self.stored else 0
 
 
 def unique_id(now: datetime) -> str:
@@ -60,35 +81,39 @@ class Bundle:
         source: Source,
         *,
         limit: int = MAX_ARTIFACT_BYTES,
+        again: Again = once,
     ) -> Artifact:
         """Stream a source into the store and record it; the record that counts, which another process may have made.
 
         A source that breaks leaves what it gave, as Partial, or Missing when it gave nothing. At most `limit` bytes
-        are kept. StoreUnavailable and StoreRefused leave no receipt: the caller captures again later.
+        are kept. `again` may name another source for one that fell short; the reading that gave most is recorded.
+        StoreUnavailable and StoreRefused leave no receipt: the caller captures again later.
         """
+        best = taken = await self._take(request, source, limit)
+        while not taken.outcome.complete and (another := await again(taken.outcome)):
+            taken = await self._take(request, another, limit)
+            best = max(taken, best, key=lambda each: each.worth)
+        return await self._record(request, best)
+
+    async def _take(self, request: ArtifactRequest, source: Source, limit: int) -> Taken:
         started = self.clock()
         reading = Reading(source, limit)
         key = object_key(request.name, unique_id(started))
         async with aclosing(reading.chunks()) as chunks:
             first = await anext(chunks, b"")
             if not first and reading.outcome.completeness is Completeness.MISSING:
-                return await self._record(request, started, reading.outcome, None)
+                return Taken(started, reading.outcome, None)
             stored = await self.store.put_stream(self.layout.full(key), _after(first, chunks))
-        return await self._record(request, started, reading.outcome, stored)
+        return Taken(started, reading.outcome, stored)
 
-    async def _record(
-        self,
-        request: ArtifactRequest,
-        started: datetime,
-        outcome: Outcome,
-        stored: Stored | None,
-    ) -> Artifact:
+    async def _record(self, request: ArtifactRequest, taken: Taken) -> Artifact:
+        outcome, stored = taken.outcome, taken.stored
         artifact = Artifact(
             name=request.name,
             origin=request.origin,
             media_type=request.media_type,
             method=request.method,
-            captured_at=started,
+            captured_at=taken.started,
             finished_at=self.clock(),
             completeness=outcome.completeness,
             reason=outcome.reason,

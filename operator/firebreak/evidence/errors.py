@@ -1,7 +1,8 @@
 """What can go wrong between Firebreak and its object store.
 
     StoreError
-    ├── StoreUnavailable   passing: the network, an overloaded or restarting store, a full disk; try again
+    ├── StoreUnavailable   passing: the network, an overloaded or restarting store; try again
+    │   └── StoreFull      passing, once a person has made room: a full disk, a quota
     ├── StoreRefused       permanent: address, bucket, credentials, rights; a person has to change something
     ├── AlreadyExists      a create-only object is there already
     ├── NotFound           the object is not there
@@ -34,6 +35,10 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached or is not able to answer now. Worth trying again."""
+
+
+class StoreFull(StoreUnavailable):
+    """The store has no room left, or none that these credentials may use. Trying again at once is in vain."""
 
 
 class StoreRefused(StoreError):
@@ -77,6 +82,9 @@ _METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "metadata.google.internal
 _REFUSED_STATUS = frozenset({301, 307, 400, 401, 403, 404, 405, 411, 412, 413, 501})
 _REFUSED_CODES = frozenset({"NoSuchBucket", "XAdminUserNotFound", "InvalidAccessKeyId"})
 _PASSING_CODES = frozenset({"NoSuchUpload", "RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "InternalError"})
+_FULL_STATUS = "507"  # Insufficient Storage: versitygw, MinIO
+_FULL_CODES = frozenset({"InsufficientStorage", "XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"})
+_FULL_OS_ERRORS = frozenset({28, 122})  # ENOSPC, EDQUOT
 # EPERM, EACCES, ENOTDIR, EISDIR, EINVAL, EROFS, ENAMETOOLONG: a person has to change something
 _REFUSED_OS_ERRORS = frozenset({1, 13, 20, 21, 22, 30, 36})
 
@@ -98,6 +106,8 @@ def translate(error: Exception, attempt: Attempt) -> StoreError:
     said = " ".join(filter(None, (status, code))) or _os_words(number)
     if any(host in head for host in _METADATA_HOSTS):
         return _without_credentials(attempt, status)
+    if status == _FULL_STATUS or code in _FULL_CODES or (number and int(number) in _FULL_OS_ERRORS):
+        return StoreFull(f"{attempt}: the store is full ({said}); make room there or raise its quota")
     if _is_refused(error, status, code, number):
         return StoreRefused(f"{attempt}: the store refused ({said or type(error).__name__}); {_REFUSED_ADVICE}")
     return StoreUnavailable(

@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from firebreak.evidence.backend import PART_BYTES, Backend, ObjectInfo, ObstoreBackend
-from firebreak.evidence.errors import AlreadyExists, NotFound, StoreRefused, StoreUnavailable
+from firebreak.evidence.errors import AlreadyExists, NotFound, StoreFull, StoreRefused, StoreUnavailable
 from firebreak.evidence.keys import Key
 from firebreak.evidence.location import connect
 from firebreak.evidence.upload import upload
@@ -168,7 +174,7 @@ class EvidenceStore:
             return await request()
 
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(StoreUnavailable),
+            retry=retry_if_exception_type(StoreUnavailable) & retry_if_not_exception_type(StoreFull),
             wait=wait_random_exponential(multiplier=patience.first_wait, max=patience.longest_wait),
             stop=stop_before_delay(patience.budget),
             reraise=True,

@@ -19,6 +19,11 @@ UNJUDGED = "failed to configure policy"
 refuses with these words and 422 whatever such a policy is about (seen on 1.35: 30 s)."""
 
 
+NO_ROLES = 'clusterrole.rbac.authorization.k8s.io "system:discovery" not found'
+"""For its first moments an API server has not read its roles and refuses everybody everything, with 403 and these words
+among others (seen on 1.35). A role that every cluster has, so that one which somebody deleted is still a refusal."""
+
+
 NO_RIGHT = '" cannot '
 """In how RBAC words a refusal (`User "x" cannot patch resource ...`), and in no admission policy's."""
 
@@ -84,7 +89,7 @@ def error_from(what: str, status: int, body: Json, retry_after: str | None = Non
         kind = AlreadyExists
     elif kind is Invalid and _names_uid(body):
         kind = Conflict  # a patch for another uid answers 422 "field is immutable" (seen on a real server)
-    elif kind is Invalid and UNJUDGED in message:
+    elif (kind is Invalid and UNJUDGED in message) or (kind is Forbidden and NO_ROLES in message):
         kind = Unavailable
     wait = float(retry_after) if retry_after and retry_after.isdigit() else None
     return kind(what, message, status, wait)

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import aiohttp
 
-from firebreak.kube.errors import UNJUDGED
+from firebreak.kube.errors import NO_ROLES, UNJUDGED
 from firebreak.model.outcome import Completeness, Outcome
 
 MESSAGE_LIMIT = 2048
@@ -78,6 +78,19 @@ class Reason(StrEnum):
     UNEXPECTED_EXCLUSION = "UnexpectedExclusion"
     KUBECTL_NOT_FOUND = "KubectlNotFound"
     KUBECTL_FAILED = "KubectlFailed"
+
+
+INTERRUPTIONS = frozenset(
+    {
+        Reason.STREAM_BROKEN,
+        Reason.UNREACHABLE,
+        Reason.UNAUTHORIZED,
+        Reason.SERVER_ERROR,
+        Reason.SERVER_STARTING,
+    }
+)
+"""What may lie between us and the container alone: a restart of kubelet, container runtime or API server, an expired
+token. If the container lives on, it can be read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +221,16 @@ def describe(error: BaseException) -> str:
 _BY_CODE = {401: Reason.UNAUTHORIZED, 403: Reason.FORBIDDEN, 404: Reason.NOT_FOUND}
 
 _BY_TEXT = (
+    ("error sending request", Reason.SERVER_ERROR),  # the API server's own words while it does not reach the kubelet
+    ("error dialing backend", Reason.SERVER_ERROR),
+    ("code = Unavailable", Reason.SERVER_ERROR),  # the kubelet's while it does not reach the container runtime
     ("previous terminated container", Reason.NO_PREVIOUS_CONTAINER),
     ("waiting to start", Reason.NOT_STARTED),
     ("does not have a host assigned", Reason.NOT_STARTED),
     ("is not valid for pod", Reason.NO_SUCH_CONTAINER),
     ("executable file not found", Reason.NO_EXECUTABLE),
     ("no such file or directory", Reason.NO_EXECUTABLE),
+    ("pod does not exist", Reason.CONTAINER_NOT_RUNNING),
     ("container not found", Reason.CONTAINER_NOT_RUNNING),
     ("container is not running", Reason.CONTAINER_NOT_RUNNING),
     ("is not in running state", Reason.CONTAINER_NOT_RUNNING),
@@ -227,7 +244,7 @@ _BY_TEXT = (
 def refusal(code: int, body: bytes) -> StreamEnded:
     """Translate an HTTP answer other than success; `body` is a Status as JSON, or anything."""
     message = printable(_status_message(body) or f"the server answered {code} without a reason")
-    reason = _BY_CODE.get(code) or reason_in(message)
+    reason = Reason.SERVER_STARTING if NO_ROLES in _status_message(body) else _BY_CODE.get(code) or reason_in(message)
     if reason is None:
         reason = Reason.SERVER_ERROR if code >= 500 or code == 429 else Reason.REFUSED  # noqa: PLR2004 - HTTP codes
     return StreamEnded(reason, f"The API server answered {code}: {message}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from firebreak.api.base import Json
 from firebreak.kube.client import Api
-from firebreak.kube.errors import Forbidden
+from firebreak.kube.errors import NO_ROLES, Forbidden, Unavailable
 from firebreak.model.tiers import AUTHORIZATION, Right, Tier
 
 FRESH = 10.0  # seconds an answer is used again: a tier that was just granted is noticed after that
@@ -48,7 +48,10 @@ class Tiers:
             "spec": {"resourceAttributes": right.attributes(verb, namespace)},
         }
         review = await self._api.create("SelfSubjectAccessReview", None, body)
-        granted = (review.get("status") or {}).get("allowed") is True
+        answer = review.get("status") or {}
+        granted = answer.get("allowed") is True
+        if not granted and NO_ROLES in str(answer.get("evaluationError")):
+            raise Unavailable("SelfSubjectAccessReview", "the API server has not read its roles yet")
         self._answers[question] = (self._clock(), granted)
         return granted
 
