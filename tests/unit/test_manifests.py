@@ -291,3 +291,35 @@ def test_exec_is_fenced_to_the_very_scripts_that_a_capture_sends() -> None:
     variables = {v["name"]: v["expression"] for v in fences(PRESERVE)["firebreak-preserve-exec"]["spec"]["variables"]}
     assert variables["volatile"] == f'r"""{volatile.SCRIPT}"""'
     assert variables["archive"] == f'r"""{tarcommand.SCRIPT}"""'
+
+
+PRIORITY = ROOT / "components" / "priority"
+
+
+def test_containment_has_a_level_of_its_own_after_the_systems_calls_and_before_all_others() -> None:
+    levels = {level["metadata"]["name"] for level in documents(PRIORITY / "levels.yaml")}
+    flows = {flow["metadata"]["name"]: flow["spec"] for flow in documents(PRIORITY / "flows.yaml")}
+    assert {name: flow["matchingPrecedence"] for name, flow in flows.items()} == {
+        "firebreak-containment": 600,
+        "firebreak-opening": 610,
+        "firebreak-rest": 620,
+    }  # Kubernetes' nodes have 500, its controllers 800, kube-system 900
+    assert {flow["priorityLevelConfiguration"]["name"] for flow in flows.values()} == levels == set(flows)
+
+
+def test_what_is_lent_to_nobody_is_what_a_cut_waits_for() -> None:
+    lent = {
+        level["metadata"]["name"]: level["spec"]["limited"]["lendablePercent"]
+        for level in documents(PRIORITY / "levels.yaml")
+    }
+    assert lent == {"firebreak-containment": 0, "firebreak-opening": 0, "firebreak-rest": 50}
+
+
+def test_no_tier_has_a_right_on_the_api_servers_priorities() -> None:
+    assert not [r for tier in TIERS for r in (*tier.everywhere, *tier.own) if r.group.startswith("flowcontrol")]
+
+
+@pytest.mark.parametrize("overlay", ["standard", "contain-only"])
+def test_every_overlay_brings_the_priorities(overlay: str) -> None:
+    (found,) = documents(ROOT / "overlays" / overlay / "kustomization.yaml")
+    assert "../../components/priority" in found["components"]
