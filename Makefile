@@ -10,7 +10,7 @@ CLUSTER := PYTHONPATH=tests/e2e $(RUN)/python -m cluster
 IMAGE ?= firebreak:dev
 ARGS ?=
 
-.PHONY: help demo demo-clean test unit e2e lint format crds policies image image-twice score bench cluster-up cluster-down cluster-info
+.PHONY: help demo demo-clean test unit crash fuzz e2e lint format crds policies image image-twice score bench cluster-up cluster-down cluster-info
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,10 +25,16 @@ demo: image ## a real cluster, an attack, an Incident, and what Firebreak does a
 demo-clean: .venv/.ready ## remove what the demo left, and the cluster if nothing else is in it
 	@$(RUN)/python -m demo --clean
 
-test: lint unit e2e ## everything: gates, unit tests, end-to-end tests on a real cluster
+test: lint unit crash e2e ## everything: gates, unit tests, the crash matrix, end-to-end tests on a real cluster
 
 unit: .venv/.ready ## unit tests, in seconds
 	@$(RUN)/pytest tests/unit tests/contract $(ARGS)
+
+crash: .venv/.ready ## the crash matrix: each call of a response goes wrong in turn, in each way
+	@$(RUN)/pytest -n 2 --dist worksteal tests/crash $(ARGS)
+
+fuzz: .venv/.ready ## the whole crash matrix, pairs of faults, and many random stories; FIREBREAK_CRASH_SEED for others
+	@FIREBREAK_CRASH=all $(RUN)/pytest -n 2 --dist worksteal tests/crash $(ARGS)
 
 e2e: image ## end-to-end tests on a real cluster, against the deployed image
 	@PYTHONPATH=tests/e2e $(RUN)/pytest tests/e2e $(ARGS)

@@ -1,7 +1,9 @@
 """A store that works until it is told to fail: a real backend behind the same interface."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from firebreak.evidence.backend import Backend, ObjectInfo, ObstoreBackend
 from firebreak.evidence.errors import StoreError, StoreUnavailable
@@ -13,24 +15,39 @@ HASTY = Patience(budget=5.0, first_wait=0.0, longest_wait=0.0)
 """Tries again at once."""
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StoreCall:
+    """One call. n counts those of its operation, from 1."""
+
+    n: int
+    operation: str
+    key: str
+
+
 @dataclass(frozen=True)
 class Fault:
-    """Fail the calls number `first` to `last` of one operation, counted from 1."""
+    """What becomes of the calls for which `when` holds: they raise `error`, or get no answer at all when it is None."""
 
-    operation: str
-    first: int
-    last: int
-    error: StoreError
+    when: Callable[[StoreCall], bool]
+    error: StoreError | None
     after: bool
     """The store does its work, and its answer is lost."""
 
 
 class FaultyBackend:
-    """Counts calls and fails those it was told to. An upload fails after its first block."""
+    """Writes down its calls and fails those it was told to. An upload fails after its first block.
 
-    def __init__(self, inner: Backend) -> None:
+    `choose` says what becomes of a call that none of `faults` is for.
+    """
+
+    def __init__(self, inner: Backend, choose: Callable[[StoreCall], Fault | None] = lambda _: None) -> None:
         self._inner = inner
-        self._faults: list[Fault] = []
+        self._choose = choose
+        self.faults: list[Fault] = []
+        self.log: list[StoreCall] = []
         self.calls: dict[str, int] = {}
 
     def fail(
@@ -45,7 +62,8 @@ class FaultyBackend:
         """Fail `times` calls of an operation, beginning with the given one, counted from now."""
         first = self.calls.get(operation, 0) + call
         problem = error or StoreUnavailable("the store is down, as the test told it")
-        self._faults.append(Fault(operation, first, first + times - 1, problem, after))
+        numbers = range(first, first + times)
+        self.faults.append(Fault(lambda c: c.operation == operation and c.n in numbers, problem, after))
 
     @property
     def url(self) -> str:
@@ -56,53 +74,57 @@ class FaultyBackend:
         return self._inner.local
 
     async def create(self, key: Key, data: bytes) -> str | None:
-        fault = self._called("create")
-        if fault and not fault.after:
-            raise fault.error
-        version = await self._inner.create(key, data)
-        if fault:
-            raise fault.error
-        return version
+        return await self._meet("create", key, lambda: self._inner.create(key, data))
 
     async def upload(self, key: Key, blocks: AsyncIterator[bytes]) -> str | None:
-        fault = self._called("upload")
+        fault = self._called("upload", key)
         if fault is None:
             return await self._inner.upload(key, blocks)
         if fault.after:
             await self._inner.upload(key, blocks)
         else:
             await anext(blocks)
-        raise fault.error
+        raise await _failure(fault)
 
     async def get(self, key: Key, limit: int, version: str | None) -> bytes:
-        self._fail_if_told("get")
-        return await self._inner.get(key, limit, version)
+        return await self._meet("get", key, lambda: self._inner.get(key, limit, version))
 
     async def stream(self, key: Key, version: str | None) -> AsyncIterator[bytes]:
-        self._fail_if_told("stream")
+        if fault := self._called("stream", key):
+            raise await _failure(fault)
         async for piece in self._inner.stream(key, version):
             yield piece
 
     async def head(self, key: Key) -> ObjectInfo:
-        self._fail_if_told("head")
-        return await self._inner.head(key)
+        return await self._meet("head", key, lambda: self._inner.head(key))
 
     async def list(self, prefix: Key | str) -> tuple[ObjectInfo, ...]:
-        self._fail_if_told("list")
-        return await self._inner.list(prefix)
+        return await self._meet("list", prefix, lambda: self._inner.list(prefix))
 
     async def remove(self, key: Key) -> None:
-        self._fail_if_told("remove")
-        await self._inner.remove(key)
+        await self._meet("remove", key, lambda: self._inner.remove(key))
 
-    def _fail_if_told(self, operation: str) -> None:
-        if fault := self._called(operation):
-            raise fault.error
+    async def _meet(self, operation: str, key: str, work: Callable[[], Awaitable[T]]) -> T:
+        fault = self._called(operation, key)
+        if fault and not fault.after:
+            raise await _failure(fault)
+        done = await work()
+        if fault:
+            raise await _failure(fault)
+        return done
 
-    def _called(self, operation: str) -> Fault | None:
-        number = self.calls[operation] = self.calls.get(operation, 0) + 1
-        matching = (f for f in self._faults if f.operation == operation and f.first <= number <= f.last)
-        return next(matching, None)
+    def _called(self, operation: str, key: str) -> Fault | None:
+        self.calls[operation] = self.calls.get(operation, 0) + 1
+        call = StoreCall(self.calls[operation], operation, key)
+        self.log.append(call)
+        return next((fault for fault in self.faults if fault.when(call)), None) or self._choose(call)
+
+
+async def _failure(fault: Fault) -> StoreError:
+    if fault.error is None:
+        await asyncio.Event().wait()  # for ever
+    assert fault.error
+    return fault.error
 
 
 def faulty_store(url: str = "memory://", *, patience: Patience = HASTY) -> tuple[EvidenceStore, FaultyBackend]:

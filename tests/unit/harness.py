@@ -13,9 +13,13 @@ from fake_api import FakeApi, Obj
 from firebreak.engine import approvals
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
+from firebreak.engine.hook import cloud_hook
+from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
+from firebreak.engine.webhook import Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
+from firebreak.kube.errors import ApiError, Gone
 from firebreak.kube.guard import Guards
 from firebreak.kube.retries import CallLimits
 from firebreak.kube.tiers import Tiers
@@ -24,6 +28,7 @@ from firebreak.settings import Settings
 
 PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
 IMPATIENT = CallLimits(timeout=2.0, budget=1.0)
+RECONNECT = 0.1  # seconds until a broken watch is opened again, as kopf does it
 PATIENCE = 30.0  # seconds that a test waits for a condition before it fails
 
 
@@ -84,41 +89,80 @@ class Replica:
 
 @asynccontextmanager
 async def replica(
-    fake: FakeApi, store: EvidenceStore | None = None, *, leading: bool = True, name: str = "one", **settings: Any
+    fake: FakeApi,
+    store: EvidenceStore | None = None,
+    *,
+    leading: bool = True,
+    name: str = "one",
+    clock: Clock | None = None,
+    limits: CallLimits = IMPATIENT,
+    alone: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Replica]:
-    """Run a replica until the block ends; then it is killed, not asked. `settings`: those that differ."""
-    async with connect(fake) as api:
-        clock = Clock()
-        tools = Tools(
-            api=api,
-            settings=Settings(**{"pod": name, "follower_seconds": 0.05, "kubectl": "true", **settings}),
-            clock=clock,
-            notices=Notices(api, clock, name),
-            tiers=Tiers(api),
-            guards=Guards(api, "firebreak"),
-            store=store,
-            enforcement=PROVEN,
-        )
+    """Run a replica until the block ends; then it is killed, not asked. `settings`: those that differ.
+
+    The fake knows its calls by its name, as their user. `alone`: nobody wakes it or waits for it, and it looks at
+    every incident again and again by itself.
+    """
+    chosen = Settings(**{"pod": name, "follower_seconds": 0.05, "kubectl": "true", **settings})
+    async with connect(fake, limits) as api:
+        api.identity = {"Impersonate-User": name}
+        tools = _tools(api, chosen, clock or Clock(), store)
         controller = Controller(tools)
         controller.lead(leading)
-        watch = asyncio.gather(_inform(api, controller), approvals.follow(api, controller.approved))
-        async with asyncio.timeout(PATIENCE):
-            await fake.watched("incidents")
-            await fake.watched("approvals")
+        work = [_inform(api, controller), approvals.follow(api, controller.approved)]
+        running = asyncio.gather(*work, *([controller.resync(chosen.resync_seconds)] if alone else []))
         try:
+            if not alone:
+                async with asyncio.timeout(PATIENCE):
+                    await fake.watched("incidents")
+                    await fake.watched("approvals")
             yield Replica(fake, tools, controller)
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
             await controller.close()
+            await tools.notices.close()
+
+
+def _tools(api: Api, settings: Settings, clock: Clock, store: EvidenceStore | None) -> Tools:
+    metrics, there = Metrics(), address(settings)
+    webhook = Webhook(there, metrics.notifications) if there else None
+    return Tools(
+        api=api,
+        settings=settings,
+        clock=clock,
+        notices=Notices(api, clock, settings.pod, webhook, settings.cluster),
+        tiers=Tiers(api),
+        guards=Guards(api, "firebreak"),
+        metrics=metrics,
+        store=store,
+        hook=cloud_hook(settings, clock),
+        enforcement=PROVEN,
+    )
 
 
 async def _inform(api: Api, controller: Controller) -> None:
     """What kopf does for the operator: list, then watch, open incidents only."""
-    path, fields = "/apis/firebreak.dev/v1alpha1/incidents", "status.phase!=Closed"
-    items, version = await api.list_from(path, fields=fields)
-    for item in items:
-        controller.seen(item, deleted=False)
-    async for event in api.watch(path, version, fields=fields):
-        if event["type"] != "BOOKMARK":
-            controller.seen(event["object"], deleted=event["type"] == "DELETED")
+    async for event, obj in _followed(api, "/apis/firebreak.dev/v1alpha1/incidents", "status.phase!=Closed"):
+        controller.seen(obj, deleted=event == "DELETED")
+
+
+async def _followed(api: Api, path: str, fields: str | None) -> AsyncIterator[tuple[str, Obj]]:
+    """Events for ever: a watch that broke goes on from where it was, from a new list when that is too old."""
+    version = ""
+    while True:
+        try:
+            if not version:
+                items, version = await api.list_from(path, fields=fields)
+                for item in items:
+                    yield "LISTED", item
+            async for event in api.watch(path, version, fields=fields):
+                version = event["object"]["metadata"]["resourceVersion"]
+                if event["type"] != "BOOKMARK":
+                    yield event["type"], event["object"]
+        except Gone:
+            version = ""
+        except ApiError:
+            pass
+        await asyncio.sleep(RECONNECT)

@@ -73,6 +73,27 @@ async def test_the_pod_is_detached_after_the_cut_and_its_labels_are_on_record(
     assert status["held"] == ["web-1"]
 
 
+async def test_a_pod_that_was_detached_when_firebreak_died_is_on_record_as_detached(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    fake.put(web_pod())
+    detach = "patch Pod shop/web-1 (detach)"
+    died = asyncio.Event()
+    async with replica(fake, store) as firebreak:
+        fake.crash_after(2, lambda _: died.set(), counting=lambda call: call.line == f"PATCH {POD_PATH}")
+        fake.faults.add(Fault(when=lambda _: died.is_set(), how=Answer(503)))
+        fake.put(incident())
+        async with asyncio.timeout(5):
+            await died.wait()
+        status = firebreak.incident("shell")["status"]
+        assert status["steps"]["quarantine"]["changes"][detach]["state"] == "Intended"
+    fake.faults.clear()
+    async with replica(fake, store, name="two") as second:
+        status = (await second.condition("shell", "Contained", "True"))["status"]
+    detached = status["steps"]["quarantine"]["changes"][detach]
+    assert (detached["state"], detached["before"]) == ("Done", {"labels": {"app": "web", "pod-template-hash": "5d"}})
+
+
 async def test_a_pod_that_is_not_there_is_never_called_contained(fake: FakeApi, store: EvidenceStore) -> None:
     async with replica(fake, store) as firebreak:
         fake.put(incident())

@@ -16,7 +16,7 @@ from firebreak.kube.source import ContainerRef, Limits, Reason, Source, printabl
 from firebreak.model.outcome import Completeness, Outcome
 
 WEB = ContainerRef("shop", "web-1", "app")
-QUICK = Limits(max_bytes=10_000_000, connect_seconds=2, idle_seconds=0.2, total_seconds=5)
+QUICK = Limits(max_bytes=10_000_000, connect_seconds=2, passing_seconds=0, idle_seconds=0.2, total_seconds=5)
 
 
 async def read(source: Source) -> tuple[bytes, Outcome]:
@@ -162,6 +162,26 @@ async def test_an_api_server_that_cannot_judge_for_long_is_named_as_starting() -
         _, outcome = await read(ExecSource(connection, WEB, ["id"], replace(QUICK, starting_seconds=0)))
     assert (outcome.completeness, outcome.reason) == (Completeness.MISSING, Reason.SERVER_STARTING)
     assert "failed to configure policy" in outcome.message
+
+
+@pytest.mark.parametrize("code", [429, 500, 503, None], ids=["429", "500", "503", "reset"])
+async def test_a_passing_refusal_loses_nothing(code: int | None) -> None:
+    """What is recorded as missing is sealed as missing, so one overloaded moment would lose it for good."""
+    asked = 0
+    ready = exec_answer(b"\x01data", exit_status(0))
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked > 2:  # the exec, and the question why it was refused
+            return await ready(request)
+        if code is None and request.transport:
+            request.transport.abort()
+        return refused(code or 500, "come again")
+
+    async with ApiDouble(answer) as connection:
+        data, outcome = await read(ExecSource(connection, WEB, ["id"], replace(QUICK, passing_seconds=5)))
+    assert (data, outcome.completeness) == (b"data", Completeness.COMPLETE)
 
 
 async def test_a_server_that_is_not_there_is_unreachable() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fake_api import Answer, Call, ExecSession, FakeApi, Fault, Obj, running_fake
+from fake_api import Answer, Call, ExecSession, FakeApi, Fault, Obj, Stale, running_fake
 from firebreak.engine.journal import SupersededError
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.errors import NotFound
@@ -233,6 +233,22 @@ def test_killed_at_any_write_it_continues_to_the_same_end(n: int, *, effect: boo
         "subjects": [{"kind": "User", "name": "alice"}],
         "values made for the secret": 1,
     }
+
+
+async def test_a_secret_that_reads_back_as_before_is_not_rotated_twice(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    fake.settle()
+    fake.faults.add(
+        Fault(when=lambda call: call.verb == "get" and call.path == SECRET_PATH and rotated(fake), how=Stale(), times=1)
+    )
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.condition("shell", "SecretsRotated", "True")
+    assert [change.type for change in fake.history("Secret")] == ["ADDED", "MODIFIED"]
+
+
+def rotated(fake: FakeApi) -> bool:
+    return bool(fake.get("Secret", "shop", "db")["data"]["password"] != OLD_PASSWORD)
 
 
 async def test_calls_of_a_whole_response_are_few(fake: FakeApi, store: EvidenceStore) -> None:

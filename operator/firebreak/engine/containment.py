@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -57,7 +58,9 @@ async def contain(case: Case, recorded: Callable[[], None]) -> float | None:
     await case.journal.write(lambda s: hold(s, case.id, found.pods))  # from here on admission keeps others out
     facts = await _facts(case, found)
     detach = quarantine.detaching(target, case.options(QUARANTINE, Quarantine).detach)
-    todo = apart(quarantine.plan(facts, detach=detach), say=partial(drift.undone, facts=facts))
+    planned = tuple(quarantine.plan(facts, detach=detach))
+    _settle(case, facts, {change.id for change in planned})
+    todo = apart(planned, say=partial(drift.undone, facts=facts))
     failures: list[str] = []
     if todo.now:
         await case.journal.write(
@@ -127,6 +130,18 @@ async def _record_uncut(case: Case) -> None:
 def _note(case: Case, results: Iterable[Result]) -> None:
     reports = {r.change.id: report(r.change, r.state, r.message) for r in results}
     case.journal.note(lambda s: with_changes(s, QUARANTINE, reports))
+
+
+def _settle(case: Case, facts: Network, missing: AbstractSet[str]) -> None:
+    """What was begun for a pod that is there, and is missing no longer, is done: its answer was lost, or its writer."""
+    there = {str(pod.ref) for pod in facts.pods}
+    begun = {ChangeState.INTENDED, ChangeState.FAILED}
+    settled = {
+        key: was.model_copy(update={"state": ChangeState.DONE, "message": ""})
+        for key, was in step(case.status, QUARANTINE).changes.items()
+        if was.state in begun and was.object in there and key not in missing
+    }
+    case.journal.note(lambda s: with_changes(s, QUARANTINE, settled))
 
 
 async def unverified(case: Case, error: ApiError) -> float:

@@ -39,7 +39,6 @@ MAX_STATUS = 64 * 1024
 STDERR_HEAD, STDERR_TAIL = 4096, 4096
 MAX_REFUSAL = 64 * 1024
 HANG_UP_SECONDS = 1.0
-ASK_AGAIN = 0.5  # seconds
 
 
 class Excerpt:
@@ -111,7 +110,7 @@ class ExecSource(Source):
         return "The command ended with success and its stream was closed cleanly."
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        socket = await self._open()
+        socket = await self._begun(self._open)
         try:
             self._data_at = asyncio.get_running_loop().time()
             while (message := await self._receive(socket)) is not None:
@@ -137,19 +136,6 @@ class ExecSource(Source):
         ]
 
     async def _open(self) -> aiohttp.ClientWebSocketResponse:
-        """Open, once the API server can judge: the refusals right after its start are no answer."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.limits.starting_seconds
-        while True:
-            try:
-                return await self._open_now()
-            except StreamEnded as refused:
-                if refused.reason != Reason.SERVER_STARTING or loop.time() >= until:
-                    raise
-            await asyncio.sleep(ASK_AGAIN)
-            self._deadline += ASK_AGAIN  # the time allowed is for reading
-
-    async def _open_now(self) -> aiohttp.ClientWebSocketResponse:
         failed = 0
         for protocol in PROTOCOLS:
             try:

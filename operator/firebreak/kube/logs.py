@@ -29,6 +29,14 @@ class LogSource(Source):
         return "Read to its end; of a rotated log the API serves the newest file only."
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        answer = await self._begun(self._open)
+        try:
+            async for chunk in self._body(answer):
+                yield chunk
+        finally:
+            answer.close()  # not release(), which would read on
+
+    async def _open(self) -> aiohttp.ClientResponse:
         connection, target = self._connection, self._target
         url = f"{connection.base}/api/v1/namespaces/{target.namespace}/pods/{target.pod}/log"
         params = {"container": target.container, "timestamps": "true"}
@@ -47,15 +55,14 @@ class LogSource(Source):
         except (aiohttp.ClientError, OSError) as error:
             text = f"Could not read the log of {target}: {describe(error)}."
             raise StreamEnded(Reason.UNREACHABLE, text) from error
+        if answer.status == 200:  # noqa: PLR2004 - HTTP OK
+            return answer
         try:
-            async for chunk in self._body(answer):
-                yield chunk
+            raise refusal(answer.status, await answer.content.read(MAX_REFUSAL))
         finally:
-            answer.close()  # not release(), which would read on
+            answer.close()
 
     async def _body(self, answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-        if answer.status != 200:  # noqa: PLR2004 - HTTP OK
-            raise refusal(answer.status, await answer.content.read(MAX_REFUSAL))
         first = True
         while chunk := await self._read(answer):
             if first and chunk.startswith(INLINE_ERROR):  # a real line would begin with its time

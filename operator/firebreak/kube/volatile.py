@@ -12,7 +12,7 @@ from firebreak.kube.exec import ExecSource
 from firebreak.kube.source import Connection, ContainerRef, Limits, Reason, Source, StreamEnded
 
 LIMITS = Limits(max_bytes=8 * 1024 * 1024, connect_seconds=5, idle_seconds=10, total_seconds=20)
-"""With both handshakes and the hanging up, a hostile container holds us for less than 30 seconds."""
+"""With both handshakes and the hanging up, a hostile container holds us for less than 35 seconds."""
 
 SCRIPT = r"""
 export LC_ALL=C

@@ -8,7 +8,7 @@ lists, collection deletes.
 from .containers import ExecSession
 from .errors import ApiError
 from .fake import FakeApi, running_fake
-from .faults import Answer, Close, Expire, Fault, Hold, Stale, always
+from .faults import Answer, Close, Expire, Fault, Hold, Meanwhile, Silence, Stale, always
 from .journal import Call
 from .resources import Obj
 
@@ -22,7 +22,9 @@ __all__ = [
     "FakeApi",
     "Fault",
     "Hold",
+    "Meanwhile",
     "Obj",
+    "Silence",
     "Stale",
     "always",
     "running_fake",

@@ -1,5 +1,6 @@
 """The face of the fake API server: what a test seeds, reads, breaks and asserts on."""
 
+import asyncio
 import contextlib
 import copy
 import json
@@ -11,15 +12,16 @@ from . import routes, views
 from .access import Authorize, allow_everything, rbac
 from .containers import Containers
 from .errors import ApiError, too_large
-from .faults import Answer, Close, Crash, Fault, Faults, When, always
+from .faults import Answer, Close, Crash, Fault, Faults, Meanwhile, Silence, When, always
 from .fences import FENCES, refuse
 from .journal import Call, Journal
 from .resources import Obj, by_kind
 from .rules import Update, merge_patch
 from .server import TRUE, Server, respond
-from .store import Store
+from .store import Change, Store
 from .watching import Dropped, Watches
 
+STREAMS = frozenset({"pods/exec", "pods/log"})
 LARGEST_REQUEST = 3 * 1024 * 1024  # bytes; the real server's limit
 
 
@@ -104,6 +106,19 @@ class FakeApi:
         """Copies of all objects of a kind, sorted by namespace and name."""
         return copy.deepcopy(self._store.list(by_kind(kind), namespace, lambda _: True))
 
+    def history(self, kind: str) -> tuple[Change, ...]:
+        """Every change to objects of a kind, in order."""
+        stored = by_kind(kind).stored
+        return tuple(change for change in self._store.history if change.key[0] == stored)
+
+    def settle(self) -> None:
+        """Let what is there be there for long: no stale read shows a time before now."""
+        self._store.long_ago = self._store.version
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds of the objects; bound it with asyncio.timeout."""
+        await self._watches.changed_until(holds)
+
     def update(self, kind: str, namespace: str, name: str, patch: Obj) -> Obj:
         """Merge a patch into an object, status included. Raises ApiError NotFound."""
         return self._change(kind, namespace, name, lambda old: merge_patch(old, copy.deepcopy(patch)))
@@ -184,6 +199,10 @@ class FakeApi:
     async def _answer(self, call: Call, request: web.Request) -> web.StreamResponse | None:
         """The answer, or None when the connection is to be closed instead."""
         how = await self.faults.meet(call)
+        if isinstance(how, Meanwhile):
+            how.happens()
+        if isinstance(how, Silence) and (call.verb == "watch" or call.resource in STREAMS):
+            await _for_ever()
         if request.content_length is not None and request.content_length > LARGEST_REQUEST:
             error = too_large(LARGEST_REQUEST)
             return respond(error.body, error.code)
@@ -198,6 +217,8 @@ class FakeApi:
                 return None
         if isinstance(how, Crash):
             how.callback(call)
+        if isinstance(how, Silence):
+            await _for_ever()
         if isinstance(how, Answer):
             return _fault_answer(how)
         return None if isinstance(how, Close | Crash) else response
@@ -216,6 +237,11 @@ def _fault_answer(how: Answer) -> web.Response:
     return web.Response(
         status=how.status, body=json.dumps(body).encode(), content_type="application/json", headers=headers
     )
+
+
+async def _for_ever() -> None:
+    """Until the caller hangs up, which cancels."""
+    await asyncio.Event().wait()
 
 
 def _close(request: web.Request) -> None:

@@ -34,6 +34,18 @@ class Close:
 
 
 @dataclass(frozen=True)
+class Silence:
+    """Act, and never answer: the caller gives up. What streams (watch, exec, log) is not even begun."""
+
+
+@dataclass(frozen=True)
+class Meanwhile:
+    """Call `happens` and then answer as ever."""
+
+    happens: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class Hold:
     """Wait for this event before acting; other faults for the same call still apply."""
 
@@ -58,7 +70,7 @@ class Crash:
     after_effect: bool
 
 
-How = Answer | Close | Hold | Stale | Expire | Crash
+How = Answer | Close | Silence | Meanwhile | Hold | Stale | Expire | Crash
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,7 @@ class Server:
         matches = query_matches(resource, call.query)
         objs, version = self.store.list(resource, target.namespace, matches), self.store.version
         if stale:
-            before = self.store.stale(resource, target.namespace, None)
+            before, version = self.store.stale(resource, target.namespace, None)
             objs = [before[key] for key in sorted(before) if matches(before[key])]
         if token := call.query.get("continue"):
             objs, version = self.pages.left(token)
@@ -101,7 +101,7 @@ class Server:
     async def _get(self, call: Call, target: Target, request: web.Request, *, stale: bool) -> web.StreamResponse:
         resource, namespace, name = target.resource, target.namespace or "", target.name
         if stale:
-            before = self.store.stale(resource, namespace, name)
+            before, _ = self.store.stale(resource, namespace, name)
             if (resource.stored, namespace, name) not in before:
                 raise errors.not_found(resource, name)
             return self._answer(call, resource, before[resource.stored, namespace, name])

@@ -43,6 +43,7 @@ class Store:
         self._now = now
         self._objects: dict[Key, Obj] = {}
         self.version = 1
+        self.long_ago = 0  # no stale read goes back before this version
         self.oldest = 1  # a watch from before this version is answered with 410
         self.history: list[Change] = []
         self.on_change: Callable[[], None] = lambda: None
@@ -141,18 +142,24 @@ class Store:
         current = self.read(resource, namespace, name)
         self._commit("DELETED", (resource.stored, namespace, name), current, current)
 
-    def stale(self, resource: Resource, namespace: str | None, name: str | None) -> dict[Key, Obj]:
-        """The objects in scope as they were before the latest change to any of them."""
-        objects = {key: obj for key, obj in self._objects.items() if in_scope(key, resource, namespace)}
+    def stale(self, resource: Resource, namespace: str | None, name: str | None) -> tuple[dict[Key, Obj], int]:
+        """The objects in scope as they were before the latest change to any of them, and the version of then."""
+        version, objects = (
+            self.version,
+            {key: obj for key, obj in self._objects.items() if in_scope(key, resource, namespace)},
+        )
         for change in reversed(self.history):
+            if change.version <= self.long_ago:
+                break
             if not in_scope(change.key, resource, namespace) or name not in {None, change.key[2]}:
                 continue
+            version = change.version - 1
             if change.previous is None:
                 objects.pop(change.key, None)
             else:
                 objects[change.key] = change.previous
             break
-        return objects
+        return objects, version
 
     def compact(self) -> None:
         """Forget the history: a watch that starts before now is answered with 410."""

@@ -1,7 +1,7 @@
 """Watch streams: what happened since a version, as seen through a selector."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from .errors import too_old
@@ -44,6 +44,7 @@ class Watches:
         self._store = store
         self._watchers: list[_Watcher] = []
         self._opened = asyncio.Condition()
+        self._waiting: list[asyncio.Event] = []
         store.on_change = self._wake
 
     def __len__(self) -> int:
@@ -53,6 +54,17 @@ class Watches:
         """Wait until a watch of this resource is running."""
         async with self._opened:
             await self._opened.wait_for(lambda: self._of(plural))
+
+    async def changed_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds of what is stored; it is asked after each change."""
+        woken = asyncio.Event()
+        self._waiting.append(woken)
+        try:
+            while not holds():
+                woken.clear()
+                await woken.wait()
+        finally:
+            self._waiting.remove(woken)
 
     def drop(self, plural: str | None) -> None:
         """Close the connections of the running watches of one resource, or of all."""
@@ -118,8 +130,8 @@ class Watches:
         return [watcher for watcher in self._watchers if plural in {None, watcher.request.resource.plural}]
 
     def _wake(self) -> None:
-        for watcher in self._watchers:
-            watcher.woken.set()
+        for woken in (*(watcher.woken for watcher in self._watchers), *self._waiting):
+            woken.set()
 
 
 def _seen(change: Change, request: WatchRequest) -> Event | None:
