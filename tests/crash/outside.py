@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from state import TIME
 from trouble import Kind
 
 ANSWERS = {Kind.BUSY: 429, Kind.BROKEN: 500}
@@ -41,7 +42,8 @@ class Outside:
             self.taken[f"hook {told['identity']}"] += 1
         else:
             for condition in told["conditions"]:
-                self.taken[f"notice {condition['type']}={condition['status']} {condition['reason']}"] += 1
+                words = TIME.sub("T", condition["message"])
+                self.taken[f"notice {condition['type']}={condition['status']} {condition['reason']}: {words}"] += 1
 
 
 @asynccontextmanager

@@ -127,7 +127,7 @@ async def replica(
 
 def _tools(api: Api, settings: Settings, clock: Clock, store: EvidenceStore | None) -> Tools:
     metrics, there = Metrics(), address(settings)
-    webhook = Webhook(there, metrics.notifications) if there else None
+    webhook = Webhook(there, metrics) if there else None
     return Tools(
         api=api,
         settings=settings,

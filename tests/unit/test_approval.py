@@ -52,6 +52,19 @@ async def test_what_waits_goes_on_when_a_person_approved_that_plan(fake: FakeApi
     assert (after["approvedBy"], after.get("digest"), after["changes"][REVOKE]["approved"]) == (["ann"], None, True)
 
 
+async def test_what_was_approved_is_never_asked_for_again_while_it_is_done(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        digest = of_revoke(await firebreak.until("shell", waits))["digest"]
+        fake.put(approval(digest))
+        await firebreak.until("shell", revoked)
+    asked = [change.obj.get("status", {}).get("waitingFor", "") for change in fake.history("Incident")]
+    begun = [change.obj.get("status", {}).get("steps", {}).get("revoke", {}) for change in fake.history("Incident")]
+    at = next(n for n, step in enumerate(begun) if step.get("approvedBy"))
+    assert [words for words in asked[at:] if "revoke" in words] == []
+
+
 async def test_the_plan_has_the_same_digest_however_often_it_is_made(fake: FakeApi, store: EvidenceStore) -> None:
     shop(fake)
     async with replica(fake, store) as firebreak:

@@ -6,7 +6,7 @@ What is done is looked at again, slowly: where it does not hold any more, the wh
 import asyncio
 import random
 from contextlib import nullcontext
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -138,7 +138,8 @@ async def _carry_out(case: Case, stage: Stage, changes: tuple[Change, ...], was:
     reports = {c.id: report(c, gates[c.id], c.refusal or "") for c in changes if c.id not in done | kept}
     reports |= {c.id: report(c, ChangeState.INTENDED, approved=c.id in allowed.approved) for c in going}
     await case.journal.intend(
-        lambda s: with_changes(s, stage.name, reports), lambda s: with_step(s, stage.name, **allowed.fields)
+        lambda s: with_changes(s, stage.name, reports),
+        lambda s: with_step(s, stage.name, **allowed.fields, **(_GOES_ON if allowed.approved else {})),
     )
     if allowed.approved:
         log.info("approved", by=allowed.ruling.by, digest=allowed.plan.digest, changes=sorted(allowed.approved))
@@ -158,6 +159,10 @@ def _undone(case: Case, stage: Stage, going: list[Change]) -> Split:
     if not stage.lasting:
         return Split(tuple(going))
     return split(case, stage.name, going, lambda c: c.why, longest=case.tools.settings.look_again_seconds)
+
+
+_GOES_ON: Final = {"state": StepState.RUNNING}
+"""What people approved waits for nobody: else they would be asked for it once more."""
 
 
 async def _is_done(case: Case, change: Change, was: ChangeReport | None) -> bool:
