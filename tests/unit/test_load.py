@@ -119,3 +119,19 @@ async def test_ten_hostile_captures_delay_no_other(fake: FakeApi, store: Evidenc
             await firebreak.until(f"inc-{number}", lambda s: bool(s.get("evidence", {}).get("seal")))
         sealed = [i["metadata"]["name"] for i in fake.list("Incident", "hostile") if "evidence" in i.get("status", {})]
     assert sealed == []
+
+
+async def test_a_restart_reads_the_open_incidents_and_none_of_the_closed(fake: FakeApi, store: EvidenceStore) -> None:
+    """The API server leaves the closed ones out: they cost a restart nothing, however many there are."""
+    closed = {"phase": "Closed", "timings": {"cutAt": "2026-11-21T11:00:00.000000Z"}}
+    settled = {"phase": "Responded", "timings": {"cutAt": "2026-11-21T11:00:00.000000Z"}}
+    for number in range(5000):
+        fake.put(incident_of("shop", number) | {"status": closed})
+    for number in range(200):
+        fake.put(incident_of("bank", number) | {"status": settled})
+    async with replica(fake, store) as firebreak:
+        await firebreak.controller.relist()
+        assert firebreak.controller.listed
+        in_hand = firebreak.tools.metrics.registry.get_sample_value("firebreak_incidents")
+    assert in_hand == 200
+    assert {call.namespace for call in fake.calls if call.resource.startswith("incidents")} <= {"", "bank"}
