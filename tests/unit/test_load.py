@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from fake_api import Call, ExecSession, FakeApi, Fault, Hold, Obj
+from firebreak.engine.controller import SHORT
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.lanes import CUTS
 from harness import PATIENCE, replica
@@ -135,3 +136,28 @@ async def test_a_restart_reads_the_open_incidents_and_none_of_the_closed(fake: F
         in_hand = firebreak.tools.metrics.registry.get_sample_value("firebreak_incidents")
     assert in_hand == 200
     assert {call.namespace for call in fake.calls if call.resource.startswith("incidents")} <= {"", "bank"}
+
+
+def judged(call: Call) -> bool:
+    """Whether a call writes what became of a cut."""
+    conditions = (call.body or {}).get("status", {}).get("conditions", []) if call.method == "PATCH" else []
+    return any(c["type"] == "Contained" and c["status"] == "True" for c in conditions)
+
+
+async def test_after_the_cut_so_many_incidents_are_worked_on_at_once_and_no_more(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    """Thousands of incidents must not all be in memory with what was read for them, half done."""
+    async with replica(fake, store):
+        open_all(fake, "shop", range(100))
+        async with asyncio.timeout(STORM_PATIENCE):
+            await fake.called(judged, 100)
+        calls = fake.calls
+    opened, done, most = set[str](), set[str](), 0
+    for call in calls:
+        if call.resource == "incidents" and call.verb == "get":
+            opened.add(call.name)
+        elif judged(call):
+            done.add(call.name)
+        most = max(most, len(opened - done))
+    assert most <= SHORT + 1  # the write that ends the work of one is on its way while the next begins

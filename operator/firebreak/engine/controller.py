@@ -9,7 +9,7 @@ import structlog
 
 from firebreak.api.base import Json
 from firebreak.api.incident import Mode
-from firebreak.api.playbook import CAPTURE, QUARANTINE
+from firebreak.api.playbook import CAPTURE, QUARANTINE, STEP_NAMES
 from firebreak.api.status import Phase, StepState
 from firebreak.engine import capture, containment, planning, stage
 from firebreak.engine.case import Case, Tools
@@ -24,10 +24,12 @@ from firebreak.engine.supervise import TURN, Work
 from firebreak.engine.watches import Watches
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
+from firebreak.kube.seats import Seats
 from firebreak.model.change import collection
 from firebreak.model.incident import BadSpecError, identify, read, reference
 from firebreak.model.loose import mapping
 from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
+from firebreak.model.rails import Held
 from firebreak.model.record import AT_REST, ENDED, stamp, step
 from firebreak.steps.drift import Followed
 
@@ -36,6 +38,7 @@ log = structlog.get_logger()
 FOLLOW, OPEN, CLOSE = "follow", "open", "close"
 OPEN_ONLY = "status.phase!=Closed"
 LIST_AGAIN = 1.0  # seconds: after a change of leaders nothing is cut before the list
+SHORT, LONG = 32, 128  # jobs of one kind at once: short ones, and those that may wait for pods or for people
 Handler = Callable[[Case], Awaitable[float | None]]
 
 _FIRST = {Mode.RESPOND: (QUARANTINE,), Mode.PRESERVE: (OPEN,), Mode.PLAN: (PLAN_JOB,)}
@@ -57,6 +60,8 @@ class Controller:
         tools.metrics.incidents.set_function(lambda: len(self._latest))
         tools.metrics.conditions.incidents = lambda: list(self._latest.values())
         tools.metrics.jobs.set_function(lambda: len(self.jobs))
+        self._places = {name: Seats(lambda: LONG) for name in STEP_NAMES if name != QUARANTINE}
+        self._places |= {name: Seats(lambda: SHORT) for name in (QUARANTINE, OPEN, CLOSE, PLAN_JOB)}
         self._handlers: Mapping[str, Handler] = {
             QUARANTINE: self._quarantine,
             CAPTURE: capture.run,
@@ -133,9 +138,7 @@ class Controller:
     def wake(self, uid: str) -> None:
         """Make everything that may run for an incident run."""
         raw = self._latest.get(uid)
-        if raw is None:
-            return
-        for name in self._due(uid, raw):
+        for name in self._due(uid, raw) if raw else ():
             if not (self._ended(uid, name) and JobKey(uid, name) in self.jobs):
                 self.jobs.wake(JobKey(uid, name))
 
@@ -235,14 +238,22 @@ class Controller:
 
     async def _lead_job(self, key: JobKey, raw: Json) -> float | None:
         incident = read(raw)
+        made: Cut | Held | ApiError | None = None
         if key.job == QUARANTINE and self.cases.get(key.uid) is None and uncut(incident):
             try:
                 made = await cut(self.tools, incident)
             except (Forbidden, Invalid) as error:
-                return await containment.refused(await self._case(key.uid, raw), error)
-            if isinstance(made, Cut):
-                containment.record_cut(await self._case(key.uid, raw), made)
+                made = error
+        async with self._places[key.job].seat(incident.id.namespace):
+            return await self._respond(key, self._latest.get(key.uid, raw), made)
+
+    async def _respond(self, key: JobKey, raw: Json, made: Cut | Held | ApiError | None) -> float | None:
+        """Do what comes after the first cut; `made`: what became of it, if it was tried just now."""
         case = await self._case(key.uid, raw)
+        if isinstance(made, ApiError):
+            return await containment.refused(case, made)
+        if isinstance(made, Cut):
+            containment.record_cut(case, made)
         if case.incident.over:
             self._forget(key.uid)
             return None
@@ -266,9 +277,8 @@ class Controller:
         try:
             return await containment.contain(case, lambda: self._wake_others(JobKey(case.id.uid, QUARANTINE)))
         except (*PERMANENT, Unavailable) as error:
-            if case.status.timings.cut_at:
-                return await containment.unverified(case, error)
-            return await containment.refused(case, error)
+            said = containment.unverified if case.status.timings.cut_at else containment.refused
+            return await said(case, error)
 
     async def _close(self, case: Case) -> None:
         """The last word. The quarantine stays until somebody with the right to lifts it."""
