@@ -6,6 +6,7 @@ finalizers, progress annotations, daemons and timers stay unused: they would wri
 
 import asyncio
 import gc
+import itertools
 import logging
 from typing import Any, cast
 
@@ -33,7 +34,7 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
 
 
 def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
-    registry = kopf.OperatorRegistry()
+    registry, logins = kopf.OperatorRegistry(), itertools.count()
 
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -47,7 +48,7 @@ def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
-        return _connection(await runtime.configuration())
+        return _connection(await runtime.configuration(), next(logins))
 
     @kopf.on.event(GROUP, VERSION, "incidents", registry=registry)
     async def incident(event: kopf.RawEvent, **_: Any) -> None:
@@ -94,7 +95,8 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def _connection(configuration: Configuration) -> kopf.ConnectionInfo:
+def _connection(configuration: Configuration, number: int) -> kopf.ConnectionInfo:
+    """Kopf ends the operator when credentials come back that were refused once: `number` makes them others."""
     scheme, _, token = configuration.api_key.get("BearerToken", "").partition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,
@@ -104,4 +106,5 @@ def _connection(configuration: Configuration) -> kopf.ConnectionInfo:
         private_key_path=configuration.key_file,
         scheme=scheme.capitalize() or None,
         token=token or None,
+        priority=number,
     )

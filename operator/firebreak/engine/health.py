@@ -5,6 +5,7 @@ server that is away is no reason, nor is work that raises and begins again: a re
 contained.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
@@ -26,6 +27,7 @@ async def serve(port: int, metrics: Metrics, pulse: Pulse, ready: Callable[[], b
         return web.Response(text="ready\n") if ready() else web.Response(status=503, text="not watching yet\n")
 
     async def exposed(_: web.Request) -> web.Response:
+        metrics.tasks.set(len(asyncio.all_tasks()))
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()

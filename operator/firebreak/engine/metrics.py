@@ -3,7 +3,7 @@
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -77,6 +77,10 @@ class Metrics:
         self.jobs = Gauge("firebreak_jobs", "Jobs running or waiting to run again.", registry=self.registry)
         self.incidents = Gauge("firebreak_incidents", "Incidents in hand, not closed.", registry=self.registry)
         self.leader = Gauge("firebreak_leader", "1 while this replica leads.", registry=self.registry)
+        self.tasks = Gauge(
+            "firebreak_tasks", "Tasks of the event loop: what grows for ever leaks.", registry=self.registry
+        )
+        ProcessCollector(registry=self.registry)  # memory, CPU and file descriptors, by the names that everybody knows
         self._begin_at_nothing()
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:

@@ -21,7 +21,7 @@ from firebreak.engine.supervise import Run, Work, attempt, supervise
 from firebreak.engine.webhook import Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import probe
-from firebreak.kube.client import Api
+from firebreak.kube.client import UNAUTHORIZED, Api
 from firebreak.kube.configuration import load_configuration
 from firebreak.kube.errors import ApiError
 from firebreak.kube.guard import Guards
@@ -33,6 +33,7 @@ from firebreak.settings import Settings
 log = structlog.get_logger()
 
 PROBE_TIMEOUT = 90.0  # seconds
+REFUSED_AGAIN = 2.0  # seconds between looks at whether our credentials are taken
 REREAD = 10.0  # seconds between looks at the record of enforcement: a person who ran `firebreak preflight` waits for it
 
 
@@ -103,9 +104,26 @@ class Runtime:
         await self.tools.api.session.close()
 
     async def configuration(self) -> Configuration:
-        """Return fresh credentials for the watch."""
+        """Return credentials for the watch once the API server takes them; until then this replica is not ready."""
+        while await self._refused():
+            self._watching = False
+            await asyncio.sleep(REFUSED_AGAIN)
         self._watching = True
         return await load_configuration(self.tools.settings.kubeconfig, None)
+
+    async def _refused(self) -> bool:
+        """Whether the API server does not know who we are. What else it answers, or whether, is no matter here."""
+        try:
+            await self.tools.api.request("GET", "/version")
+        except ApiError as error:
+            if error.status != UNAUTHORIZED:
+                return False
+            words = (
+                "credentials refused; tried again until they are taken. If the ServiceAccount was made anew, restart"
+            )
+            log.error(words, error=str(error))  # noqa: TRY400 - the trace says nothing more
+            return True
+        return False
 
     def _ready(self) -> bool:
         return self._watching and self.controller.listed

@@ -1,0 +1,223 @@
+"""`make soak`: many incidents one after another, and whether Firebreak is afterwards as it was before.
+
+Each has a small pod of its own, is contained, preserved and closed; then its pod goes. What every replica holds
+(memory, tasks, file descriptors and so connections) is sampled all the while and must not grow. The calls of the first
+incidents are counted, for `scale.py` to compute with.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.audit import AuditLog
+from benchmarks.idle import ACCOUNT
+from benchmarks.scene import Scene, scene
+from benchmarks.waiting import until
+from cluster.choose import choose
+from cluster.provider import ClusterInfo
+from conftest import kubectl_of
+from firebreak.api.base import Json
+from firebreak.kube.errors import ApiError
+from firebreak.model.change import Ref
+from installed import NAMESPACE, Kubectl, install
+from scraping import REPLICAS, scrape
+
+SAMPLE = 5.0  # seconds between samples
+REST = 60.0  # seconds in which calls at rest are counted, before the first incident, and of open ones after the last
+RESYNC = 5.0  # seconds between looks at open incidents: FIREBREAK_RESYNC_SECONDS of the overlay `local`
+HELD = 5  # incidents that stay open while their calls are counted
+COUNTED = 200  # incidents whose calls are counted: the audit log begins a new file at 200 MiB
+PATIENCE = 300.0  # seconds for one incident
+SCRIPT = "touch /ready; exec sleep 1000000"
+GROWTH = {"memory, MiB": 12.0, "file descriptors": 12.0, "tasks": 12.0}
+"""What the last quarter of a run may have more than its second: pools of connections and of memory fill slowly."""
+
+
+@dataclass
+class Samples:
+    """What each replica held, in the order of time."""
+
+    values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def take(self, kubectl: Kubectl) -> None:
+        """Look once at every replica."""
+        names = kubectl("get", "pods", "-n", NAMESPACE, "-l", REPLICAS, "-o", "jsonpath={.items[*].metadata.name}")
+        for replica in names.split():
+            seen = scrape(kubectl, NAMESPACE, replica)
+            held = self.values.setdefault(replica, {})
+            held.setdefault("memory, MiB", []).append(seen.value("process_resident_memory_bytes") / 2**20)
+            held.setdefault("file descriptors", []).append(seen.value("process_open_fds"))
+            held.setdefault("tasks", []).append(seen.value("firebreak_tasks"))
+
+    def table(self) -> Iterator[str]:
+        """Medians of the four quarters of the run."""
+        yield f"{'':<44}{'1st':>9}{'2nd':>9}{'3rd':>9}{'4th quarter':>13}"
+        for replica, held in self.values.items():
+            for name, values in held.items():
+                cells = "".join(f"{value:>9.1f}" for value in quarters(values))
+                yield f"{replica} {name:<20}{cells}"
+
+    def grown(self) -> list[str]:
+        """What grew, in words. The first quarter fills caches and pools."""
+        return [
+            f"{replica}: {name} grew from {now[1]:.1f} to {now[3]:.1f}"
+            for replica, held in self.values.items()
+            for name, values in held.items()
+            if (now := quarters(values))[3] > now[1] + GROWTH[name]
+        ]
+
+
+def quarters(values: list[float]) -> list[float]:
+    """The median of each quarter of a run."""
+    if len(values) < 4:  # noqa: PLR2004 - quarters
+        raise SystemExit("the run was too short to say anything: give it more incidents")
+    edges = [len(values) * number // 4 for number in range(5)]
+    return [statistics.median(values[start:end]) for start, end in pairwise(edges)]
+
+
+def calls(log: AuditLog) -> Counter[str]:
+    """What Firebreak asked of the API server since the last look, by verb and resource."""
+    found: Counter[str] = Counter()
+    for event in log.new():
+        about = event.get("objectRef") or {}
+        if event["user"]["username"] == ACCOUNT:
+            resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
+            found[f"{event['verb']} {resource}"] += 1
+    return found
+
+
+async def opened(at: Scene, name: str) -> Json:
+    """An incident about a pod of its own, contained and preserved; return its status."""
+    await at.running(name, SCRIPT)
+    incident = Ref("Incident", name, at.namespace)
+    await at.open(name)
+
+    async def preserved() -> Json | None:
+        status = (await at.api.get(incident)).get("status") or {}
+        held = {each["type"]: each["status"] for each in status.get("conditions") or []}
+        return status if held.get("EvidencePreserved") == held.get("Contained") == held.get("Ready") == "True" else None
+
+    return await until(preserved, PATIENCE)
+
+
+async def one(at: Scene, name: str) -> Json:
+    """An incident from its pod's start to its pod's end; return its last status."""
+    status, incident = await opened(at, name), Ref("Incident", name, at.namespace)
+    await at.api.patch(incident, {"spec": {"state": "Closed", "verdict": "Exercise"}})
+    uid = (await at.api.get(incident))["metadata"]["uid"]
+
+    async def closed() -> bool | None:
+        return ((await at.api.get(incident)).get("status") or {}).get("phase") == "Closed" or None
+
+    await until(closed, PATIENCE)
+    await at.api.delete(Ref("NetworkPolicy", f"firebreak-{uid}", at.namespace))
+    await at.api.delete(Ref("Pod", name, at.namespace))
+    return status
+
+
+async def soak(info: ClusterInfo, incidents: int, at_once: int) -> tuple[Samples, Json]:
+    """Run, and return what was held and what one incident cost. The number at once stays the same until the end."""
+    samples, kubectl = Samples(), kubectl_of(info)
+    async with scene(info) as at:
+        await asyncio.sleep(REST)
+        rest, cost = calls(at.log), Cost()
+        numbers, began = iter(range(incidents)), time.monotonic()
+
+        async def lane() -> None:
+            for number in numbers:
+                cost.add(await one(at, f"soak-{number}"))
+                if cost.incidents == min(COUNTED, incidents):
+                    cost.count(calls(at.log), rest, time.monotonic() - began)
+
+        lanes = asyncio.gather(*(lane() for _ in range(at_once)))
+        while not lanes.done():
+            await asyncio.to_thread(samples.take, kubectl)
+            await asyncio.wait({lanes}, timeout=SAMPLE)
+        lanes.result()
+        found = cost.to_json(rest, time.monotonic() - began)
+        return samples, found | {"callsPerLookAtAnOpenOne": await looks(at, rest)}
+
+
+async def looks(at: Scene, rest: Counter[str]) -> dict[str, float]:
+    """Count what one look at one incident costs that is open and done."""
+    await asyncio.gather(*(opened(at, f"held-{number}") for number in range(HELD)))
+    await asyncio.sleep(RESYNC)
+    calls(at.log)
+    await asyncio.sleep(REST)
+    seen = calls(at.log)
+    per = {name: (number - rest[name]) / HELD / (REST / RESYNC) for name, number in sorted(seen.items())}
+    return {name: round(number, 2) for name, number in per.items() if number > 0.05}  # noqa: PLR2004 - noise
+
+
+@dataclass
+class Cost:
+    """What incidents cost, added up."""
+
+    incidents: int = 0
+    bytes: int = 0
+    artifacts: int = 0
+    status_bytes: int = 0
+    calls: dict[str, float] = field(default_factory=dict)
+
+    def add(self, status: Json) -> None:
+        """Add one incident by its last status."""
+        self.incidents += 1
+        self.bytes += status["evidence"]["bytes"]
+        self.artifacts += status["evidence"]["artifacts"]
+        self.status_bytes += len(json.dumps(status))
+
+    def count(self, seen: Counter[str], rest: Counter[str], seconds: float) -> None:
+        """Take the calls of so many incidents, without those that are made at rest."""
+        per = {name: (number - rest[name] * seconds / REST) / self.incidents for name, number in seen.items()}
+        self.calls = {name: round(number, 2) for name, number in sorted(per.items()) if number > 0.01}  # noqa: PLR2004 - noise
+
+    def to_json(self, rest: Counter[str], seconds: float) -> Json:
+        """What `scale.py` computes with."""
+        return {
+            "incidents": self.incidents,
+            "seconds": round(seconds),
+            "callsPerIncident": self.calls,
+            "callsPerHourAtRest": {name: round(number * 3600 / REST) for name, number in sorted(rest.items())},
+            "evidenceBytes": round(self.bytes / self.incidents),
+            "artifacts": round(self.artifacts / self.incidents, 1),
+            "statusBytes": round(self.status_bytes / self.incidents),
+        }
+
+
+def report(lines: Iterable[str]) -> None:
+    """Print."""
+    print("\n".join(lines), flush=True)  # noqa: T201 - the result
+
+
+def main() -> int:
+    """Run the soak; 1 when something grew."""
+    parser = argparse.ArgumentParser(prog="benchmarks.soak", description="Many incidents, and nothing that grows.")
+    parser.add_argument("--incidents", type=int, default=2000, help="how many (default 2000: an hour or so)")
+    parser.add_argument("--at-once", type=int, default=8, help="how many are open at the same time (default 8)")
+    parser.add_argument("--json", type=Path, help="also write what was measured to this file")
+    arguments = parser.parse_args()
+    info = choose().up()
+    if os.environ.get("FIREBREAK_E2E_INSTALLED") != "1":
+        install(info, kubectl_of(info))
+    samples, cost = asyncio.run(soak(info, arguments.incidents, arguments.at_once))
+    report([*samples.table(), "", json.dumps(cost, indent=2)])
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"cost": cost, "samples": samples.values}, indent=2) + "\n")
+    report(samples.grown())
+    return 1 if samples.grown() else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ApiError as error:
+        sys.exit(f"the soak ended: {error}")
