@@ -1,5 +1,7 @@
 """`make soak`: many incidents one after another, and whether Firebreak is afterwards as it was before.
 
+No other incident may be open. Fewer than a hundred say little about what grows.
+
 Each has a small pod of its own, is contained, preserved and closed; then its pod goes. What every replica holds
 (memory, tasks, file descriptors and so connections) is sampled all the while and must not grow. The calls of the first
 incidents are counted, for `scale.py` to compute with.
@@ -90,7 +92,7 @@ def calls(log: AuditLog) -> Counter[str]:
     for event in log.new():
         about = event.get("objectRef") or {}
         if event["user"]["username"] == ACCOUNT:
-            resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
+            resource = "/".join(filter(None, (about.get("resource", "/apis"), about.get("subresource"))))
             found[f"{event['verb']} {resource}"] += 1
     return found
 

@@ -90,7 +90,8 @@ async def test_a_claim_that_waits_for_pods_that_joined_is_no_news_until_it_is_se
 
 async def test_a_crd_that_is_older_than_firebreak_is_named_in_the_status_once(fake: FakeApi) -> None:
     fake.put(incident())
-    refused = Answer(422, message='strict decoding error: unknown field "status.steps"')
+    quoted = f'"" is invalid: patch: Invalid value: "{{{"x" * 2000}}}": '  # as a real server does
+    refused = Answer(422, message=quoted + 'strict decoding error: unknown field "status.steps"')
     fake.faults.add(Fault(when=lambda call: "steps" in ((call.body or {}).get("status") or {}), how=refused))
     async with connect(fake) as api:
         book = journal(fake, api)

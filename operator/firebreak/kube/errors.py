@@ -19,8 +19,12 @@ UNJUDGED = "failed to configure policy"
 refuses with these words and 422 whatever such a policy is about (seen on 1.35: 30 s)."""
 
 
+STRICT = "strict decoding error"
+"""What an API server says of fields that a CRD does not know, after the whole object (seen on 1.35)."""
+
+
 NO_ROLES = 'clusterrole.rbac.authorization.k8s.io "system:discovery" not found'
-"""For its first moments an API server has not read its roles and refuses everybody everything, with 403 and these words
+"""At first an API server has not read its roles and refuses everybody everything, with 403 and these words
 among others (seen on 1.35). A role that every cluster has, so that one which somebody deleted is still a refusal."""
 
 
@@ -84,6 +88,8 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 def error_from(what: str, status: int, body: Json, retry_after: str | None = None) -> ApiError:
     """Translate an answer of the API server. `body` is its Status object, or empty."""
     message = str(body.get("message") or f"the API server answered {status}")
+    if STRICT in message:  # what stands before it quotes the whole object
+        message = STRICT + message.rpartition(STRICT)[2]
     kind = _BY_STATUS.get(status, Unavailable)
     if body.get("reason") == "AlreadyExists":
         kind = AlreadyExists
