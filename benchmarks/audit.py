@@ -1,6 +1,7 @@
 """Times as the API server stamped them: its audit log is the one clock that both sides share."""
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ class AuditLog:
     """The audit log from this moment on."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open(encoding="utf-8")
         self._file.seek(0, 2)
         self._rest = ""
@@ -31,6 +33,11 @@ class AuditLog:
     def new(self) -> Iterator[Event]:
         """Yield the completed requests since the last look; a line that is half written waits for its other half."""
         text = self._rest + self._file.read()
+        if self._path.stat().st_ino != os.fstat(self._file.fileno()).st_ino:  # the API server began another file
+            text += self._file.read()
+            self._file.close()
+            self._file = self._path.open(encoding="utf-8")
+            text += self._file.read()
         *lines, self._rest = text.split("\n")
         for line in lines:
             event = json.loads(line)

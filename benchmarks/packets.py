@@ -13,7 +13,12 @@ from benchmarks.scene import Scene, milliseconds, scene
 from cluster.provider import ClusterInfo
 
 PORT = 8080
-SERVE = f"nc -ll -p {PORT} -e true & touch /ready; wait"
+SERVE = f"""
+nc -ll -p {PORT} -e true &
+until grep -q ':{PORT:04X} .* 0A ' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done
+touch /ready
+wait
+"""
 DROPPED = 0.25  # seconds without an answer: a connection in this cluster takes less than a hundredth of that
 WARM = 50  # connections before the cut
 

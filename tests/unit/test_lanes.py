@@ -117,3 +117,14 @@ async def test_nine_hundred_of_one_namespace_delay_the_first_of_another_by_no_mo
         await asyncio.gather(*calls)
     (place,) = [call.n for call in fake.calls if call.namespace == "bank"]
     assert place <= {Lane.CUT: CUTS, Lane.LATER: LATER}[chosen] + 2
+
+
+async def test_calls_that_stall_keep_no_cut_waiting(fake: FakeApi) -> None:
+    async with held(fake) as (api, answer), asyncio.timeout(PATIENCE):
+        stalled = ask(api, Lane.CUT, "hostile", CUTS)
+        await fake.called(lambda call: call.namespace == "hostile", CUTS)
+        others = ask(api, Lane.CUT, "shop", 1)
+        await fake.called(lambda call: call.namespace == "shop")
+        assert under_way(fake) == CUTS + 1
+        answer.set()
+        await asyncio.gather(*stalled, *others)

@@ -16,7 +16,7 @@ from firebreak.engine.case import Case, Tools
 from firebreak.engine.cases import Cases
 from firebreak.engine.cutting import Cut, cut, grows, uncut
 from firebreak.engine.eradicate import STAGES
-from firebreak.engine.following import follow
+from firebreak.engine.following import Following
 from firebreak.engine.jobs import JobKey, Jobs
 from firebreak.engine.journal import SupersededError, report_invalid
 from firebreak.engine.stage import Stage
@@ -54,6 +54,7 @@ class Controller:
         self._latest: dict[str, Json] = {}
         self._seen: dict[str, tuple[str, float]] = {}
         self.cases = Cases(tools)
+        self._following = Following(tools, self._latest)
         self._watches = Watches(tools.api, tools.metrics, self._hint)
         self._relisting = asyncio.Event()
         self.jobs = Jobs(self._run)
@@ -80,6 +81,7 @@ class Controller:
         self._seen.setdefault(uid, (stamp(self.tools.clock()), time.monotonic()))
         before, self._latest[uid] = self._latest.get(uid), raw
         self.tools.rails.saw(raw)
+        self._following.saw(before, raw)
         self._watches.keep(Followed.of(raw), leading=self.leading)
         if before is None or before["metadata"].get("generation") != raw["metadata"].get("generation"):
             self.wake(uid)  # else only the status moved, and that was us
@@ -191,7 +193,7 @@ class Controller:
         result = "error"
         try:
             again = await (
-                follow(self.tools, raw, lambda: self.leading) if key.job == FOLLOW else self._lead_job(key, raw)
+                self._following.follow(key.uid, lambda: self.leading) if key.job == FOLLOW else self._lead_job(key, raw)
             )
             result = "again" if again is not None else "settled"
         except NotFound as error:

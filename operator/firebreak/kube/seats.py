@@ -1,16 +1,21 @@
 """Seats that are shared fairly: whoever waits for one is seated by turns of a key, a namespace say."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
 class Seats:
-    """As many seats as `number` says at that moment. Keys take turns; within a key, who came first is seated first."""
+    """As many seats as `number` says at that moment. Keys take turns; within a key, who came first is seated first.
 
-    def __init__(self, number: Callable[[], int]) -> None:
+    Who sits for more than `longest` seconds waits for somebody else, a webhook that stalls: that seat is free again.
+    """
+
+    def __init__(self, number: Callable[[], int], longest: float = math.inf) -> None:
         self._number = number
+        self._longest = longest
         self._taken = 0
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
@@ -52,7 +57,18 @@ class Seats:
     async def seat(self, key: str) -> AsyncIterator[None]:
         """Hold a seat while the block runs."""
         await self.take(key)
+        seated = True
+
+        def leave() -> None:
+            nonlocal seated
+            if seated:
+                seated = False
+                self.give_back()
+
+        timer = asyncio.get_running_loop().call_later(self._longest, leave) if self._longest < math.inf else None
         try:
             yield
         finally:
-            self.give_back()
+            if timer:
+                timer.cancel()
+            leave()
