@@ -123,6 +123,7 @@ FAULTS: dict[str, Any] = {
     "an API server that has not read its roles": Answer(
         403, message='is forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "system:discovery" not found'
     ),
+    "an API server that has not read its bindings": Answer(403, message='User "x" cannot get resource'),
     "a token that was replaced": Answer(401),
 }
 

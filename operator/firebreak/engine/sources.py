@@ -16,7 +16,7 @@ from firebreak.engine.case import Case, Tools, as_met
 from firebreak.engine.turns import Paced, Turn
 from firebreak.evidence.source import BytesSource, Source
 from firebreak.kube.describe import DescribeSource
-from firebreak.kube.errors import ApiError, Unavailable
+from firebreak.kube.errors import NO_RIGHT, ApiError, Forbidden, Unavailable
 from firebreak.kube.logs import LogSource
 from firebreak.kube.source import INTERRUPTIONS, ContainerRef, Limits, Reason
 from firebreak.kube.surroundings import surroundings
@@ -63,8 +63,8 @@ class Rereading:
 
     async def again(self, outcome: Outcome) -> Source | None:
         """Open it once more, unless what was read is all that there is to be had."""
-        # An API server that has just started refuses for a moment what it allowed before.
-        refused = outcome.reason == Reason.FORBIDDEN and self._until is not None
+        # An API server that has just started refuses for a moment, for want of a right, what it allowed before (seen).
+        refused = outcome.reason == Reason.FORBIDDEN and (NO_RIGHT in outcome.message or self._until is not None)
         if not refused and outcome.reason not in INTERRUPTIONS | NOT_KNOWN:
             return None
         loop = asyncio.get_running_loop()
@@ -74,7 +74,7 @@ class Rereading:
             self._pause = min(LONGEST_PAUSE, 2 * self._pause)
             try:
                 lives_on = await self._lives_on()
-            except Unavailable:
+            except (Unavailable, Forbidden):
                 continue
             if not lives_on and (outcome.completeness is Completeness.PARTIAL or outcome.reason not in INTERRUPTIONS):
                 return None  # what was read of the first container is worth more than all of the next
@@ -83,11 +83,11 @@ class Rereading:
         return None
 
     async def _lives_on(self) -> bool:
-        """Whether the container of first sight still runs. Raises `Unavailable`."""
+        """Whether the container of first sight still runs. Raises `Unavailable` and `Forbidden`."""
         name = self._request.container
         try:
             pod = Pod(await self._case.tools.api.get(self._request.pod.ref))
-        except Unavailable:
+        except (Unavailable, Forbidden):
             raise
         except ApiError:
             return False
@@ -175,7 +175,7 @@ class Watched:
         name = self._request.container
         try:
             pod = Pod(await self._tools.api.get(self._request.pod.ref))
-        except Unavailable as error:
+        except (Unavailable, Forbidden) as error:
             words = f"whether it is still the same pod could not be read: {error.message}"
             self._changed = (Reason.SERVER_ERROR, words)
             return
