@@ -19,6 +19,7 @@ from firebreak.api.base import Json
 from firebreak.engine.execute import send
 from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists
+from firebreak.kube.lanes import Lane, lane
 from firebreak.model.change import Ref
 from firebreak.model.names import IncidentRef
 from firebreak.steps.quarantine import first_cut
@@ -100,7 +101,8 @@ class Scene:
         """Cut pods with a bare client: the same calls, all at once; return them in the order of the pods."""
         named = {pod: IncidentRef(self.namespace, pod, f"bare-{secrets.token_hex(4)}") for pod in pods}
         changes = [change for pod, by in named.items() for change in first_cut(by, Ref("Pod", pod, self.namespace))]
-        await asyncio.gather(*(send(self.api, change) for change in changes))
+        with lane(Lane.CUT):  # the seats that Firebreak's own cuts have
+            await asyncio.gather(*(send(self.api, change) for change in changes))
         return [await self._calls(pod, by) for pod, by in named.items()]
 
     async def settled(self, incident: Json) -> datetime:
