@@ -269,8 +269,7 @@ class Controller:
         raw, case = self._latest.get(uid), self.cases.get(uid)
         if raw and name == QUARANTINE:
             with contextlib.suppress(BadSpecError):
-                first = _FIRST[read(raw).spec.mode][0]
-                self.jobs.wake(JobKey(uid, first if self.leading else FOLLOW))
+                self.jobs.wake(JobKey(uid, _FIRST[read(raw).spec.mode][0] if self.leading else FOLLOW))
         elif case:
             case.stirred.add(name)
             self.jobs.wake(JobKey(uid, name))
