@@ -235,9 +235,6 @@ class Controller:
             if name not in {QUARANTINE, key.job} and (again or not waits):
                 self.jobs.wake(JobKey(key.uid, name))
 
-    async def _case(self, uid: str, raw: Json) -> Case:
-        return await self.cases.open(uid, raw, self._seen.get(uid))
-
     async def _lead_job(self, key: JobKey, raw: Json) -> float | None:
         incident = read(raw)
         made: Cut | Held | ApiError | None = None
@@ -251,7 +248,7 @@ class Controller:
 
     async def _respond(self, key: JobKey, raw: Json, made: Cut | Held | ApiError | None) -> float | None:
         """Do what comes after the first cut; `made`: what became of it, if it was tried just now."""
-        case = await self._case(key.uid, raw)
+        case = await self.cases.open(key.uid, raw, self._seen.get(key.uid))
         if isinstance(made, ApiError):
             return await containment.refused(case, made)
         if isinstance(made, Cut):
