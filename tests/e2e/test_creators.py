@@ -52,6 +52,24 @@ def patch(**spec: Any) -> tuple[str, ...]:
     return ("--type=merge", "--patch", json.dumps({"spec": spec}))
 
 
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"annotations": {"payload": "x" * 1025}}, "at most 16 annotations of 1024 characters"),
+        ({"annotations": {f"a{number}": "" for number in range(17)}}, "at most 16 annotations of 1024 characters"),
+        ({"labels": {f"l{number}": "" for number in range(33)}}, "at most 32 labels"),
+        ({"finalizers": [f"example.com/{number}" for number in range(9)]}, "8 finalizers"),
+    ],
+    ids=["long annotation", "many annotations", "many labels", "many finalizers"],
+)
+def test_an_alert_source_cannot_fill_our_memory_with_what_no_incident_needs(
+    people: dict[str, Person], metadata: dict[str, Any], words: str
+) -> None:
+    opened = incident("fat", NOBODY, source="falco", playbook="contain")
+    opened["metadata"] |= metadata
+    assert words in people["alert-source"].refused("create", "--filename", "-", stdin=json.dumps(opened))
+
+
 def test_an_alert_source_opens_incidents_that_contain_and_preserve_and_nothing_else(people: dict[str, Person]) -> None:
     source = people["alert-source"]
     assert "created" in open_as(source, "alert", playbook="contain")

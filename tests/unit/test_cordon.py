@@ -13,7 +13,7 @@ from firebreak.api.status import ChangeState
 from firebreak.engine.permit import gate
 from firebreak.evidence.store import EvidenceStore
 from firebreak.model.facts import Nodes
-from firebreak.steps.cordon import judge, plan, schedulable
+from firebreak.steps.cordon import judge, outline, plan, schedulable
 from harness import replica
 from world import incident, shop, web_pod
 
@@ -35,6 +35,17 @@ def test_a_suspect_node_is_closed_and_nothing_else_of_it_is_touched() -> None:
     assert change.body == {"spec": {"unschedulable": True}}
     assert change.undo == "close the incident, then: kubectl uncordon a"
     assert change.refusal is None
+
+
+def test_what_is_read_of_nodes_is_enough_to_decide_and_leaves_out_what_makes_them_large() -> None:
+    taints = [{"key": "k", "effect": "NoSchedule"}]
+    nodes = (node("a"), node("b", unschedulable=True), node("c", taints=taints), node("d", ready="False"), node("e"))
+    for each in nodes:
+        each["status"]["images"] = [{"names": ["x" * 1000]}]
+    lean = facts(*map(outline, nodes), suspect=("a", "b", "c", "d", "e"))
+    assert list(plan(lean)) == list(plan(facts(*nodes, suspect=("a", "b", "c", "d", "e"))))
+    assert judge(lean) == judge(facts(*nodes, suspect=("a", "b", "c", "d", "e")))
+    assert len(str(lean)) < 2000
 
 
 def test_closing_a_node_reaches_beyond_the_namespace_and_so_waits_for_a_person() -> None:

@@ -26,7 +26,7 @@ from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
 from firebreak.kube.seats import Seats
 from firebreak.model.change import collection
-from firebreak.model.incident import BadSpecError, identify, read, reference
+from firebreak.model.incident import BadSpecError, identify, lean, read, reference
 from firebreak.model.loose import mapping
 from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
 from firebreak.model.rails import Held
@@ -79,7 +79,7 @@ class Controller:
             self._forget(uid)
             return
         self._seen.setdefault(uid, (stamp(self.tools.clock()), time.monotonic()))
-        before, self._latest[uid] = self._latest.get(uid), raw
+        before, self._latest[uid] = self._latest.get(uid), lean(raw)
         self.tools.rails.saw(raw)
         self._following.saw(before, raw)
         self._watches.keep(Followed.of(raw), leading=self.leading)
@@ -129,7 +129,7 @@ class Controller:
 
     async def relist(self) -> None:
         """Take over what the API server has. Raises `ApiError` when it does not say."""
-        found, _ = await self.tools.api.list_from(collection("Incident"), fields=OPEN_ONLY)
+        found, _ = await self.tools.api.list_from(collection("Incident"), fields=OPEN_ONLY, keep=lean)
         self.listed = True
         incidents = {raw["metadata"]["uid"]: {"kind": "Incident", **raw} for raw in found}
         for uid in set(self._latest) - set(incidents):

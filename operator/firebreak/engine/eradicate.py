@@ -31,7 +31,7 @@ class CordonNodes:
 
     async def _facts(self, case: Case) -> Nodes:
         suspect = suspicion.suspects(case.status.pods.values())
-        found = await case.tools.api.list_all("Node") if suspect else []
+        found = await case.tools.api.list_all("Node", keep=cordon.outline) if suspect else []
         return Nodes(case.id, tuple(suspect), tuple(found))
 
     async def plan(self, case: Case) -> tuple[Change, ...]:

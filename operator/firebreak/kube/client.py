@@ -6,8 +6,8 @@ its configuration loader (kubeconfig, exec plugins, in-cluster tokens) is used a
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -29,9 +29,22 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 TOKEN_AGE = 60.0  # seconds until a mounted token is read again; kubelet replaces it long before it expires
 UNAUTHORIZED = 401
 PAGE, REDUCED_PAGE = 500, 20  # objects of a list that are asked for at once
-LONGEST_ANSWER = 48 * 2**20  # bytes: what a list may cost before it is refused, well below the container's memory
+LONGEST_ANSWER = 48 * 2**20  # bytes of one answer: what it may cost before it is refused
+LONGEST_LIST = 64 * 2**20  # bytes of all answers of a list that is kept whole, well below the container's memory
 WATCH_SILENCE = 300.0  # seconds: the API server sends a bookmark every minute; who is silent for longer is not there
 TOO_LONG_LINE = 2**24  # bytes of one watch event; an object in etcd has at most 1.5 MiB
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of the API server."""
+
+    method: str
+    path: str
+    body: Json | None = None
+    content_type: str = "application/json"
+    params: Mapping[str, str] | None = None
+    accept: str = "application/json"
 
 
 class Api:
@@ -106,47 +119,43 @@ class Api:
         accept: str = "application/json",
     ) -> Json:
         """Ask once or, after passing faults, again within the budget. Raises `ApiError`."""
-        once = partial(self._once, method, path, body, content_type, params, accept)
+        answer, _ = await self._ask(_Request(method, path, body, content_type, params, accept))
+        return answer
+
+    async def _ask(self, request: _Request) -> tuple[Json, int]:
+        """Return the answer and how many bytes it had."""
         async for attempt in retrying(self.limits):
             with attempt:
-                async with self._lanes.seat(path):  # not held while it pauses
-                    return await self._authorized(once)
+                async with self._lanes.seat(request.path):  # not held while it pauses
+                    return await self._authorized(request)
         raise AssertionError  # unreachable: the last error is raised again
 
-    async def _authorized(self, once: Callable[[], Awaitable[Json]]) -> Json:
+    async def _authorized(self, request: _Request) -> tuple[Json, int]:
         try:
-            return await once()
+            return await self._once(request)
         except Forbidden as error:
             if error.status != UNAUTHORIZED or time.monotonic() - self._read_at < 1:
                 raise
             await self._reload()  # an expired token: read it again, once
-            return await once()
+            return await self._once(request)
 
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        body: Json | None,
-        content_type: str,
-        params: Mapping[str, str] | None,
-        accept: str,
-    ) -> Json:
-        what = f"{method} {path}"
-        headers = {"Accept": accept, **await self.headers()}
+    async def _once(self, request: _Request) -> tuple[Json, int]:
+        what, body = f"{request.method} {request.path}", request.body
+        headers = {"Accept": request.accept, **await self.headers()}
         if body is not None:
-            headers["Content-Type"] = content_type
+            headers["Content-Type"] = request.content_type
         try:
             async with self.session.request(
-                method,
-                self._url(path, params),
+                request.method,
+                self._url(request.path, request.params),
                 data=json.dumps(body).encode() if body is not None else None,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=self.limits.timeout),
             ) as response:
-                answer = await _json(what, response)
+                answer, size = await _json(what, response)
                 if response.status >= 400:  # noqa: PLR2004 - HTTP
                     raise error_from(what, response.status, answer, response.headers.get("Retry-After"))
-                return answer
+                return answer, size
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise Unavailable(what, f"no answer from the API server ({type(error).__name__}: {error})") from error
 
@@ -184,12 +193,19 @@ class Api:
         metadata_only: bool = False,
         keep: Callable[[Json], Json | None] | None = None,
     ) -> tuple[list[Json], str]:
-        """Return the objects below a path and the resourceVersion to watch from. Raises `TooLarge`."""
+        """Return the objects below a path and the resourceVersion to watch from.
+
+        Raises `TooLarge` when one answer, or all that is kept whole, is longer than a list may be.
+        """
         params = _selectors(labels, fields) | {"limit": str(REDUCED_PAGE if keep else PAGE)}
         accept = METADATA_LIST if metadata_only else "application/json"
         items: list[Json] = []
+        whole = 0
         while True:
-            answer = await self.request("GET", path, params=params, accept=accept)
+            answer, size = await self._ask(_Request("GET", path, params=params, accept=accept))
+            whole += 0 if keep else size
+            if whole > LONGEST_LIST:
+                raise TooLarge(f"GET {path}", f"the list is longer than {LONGEST_LIST >> 20} MiB; somebody filled it")
             page = answer.get("items") or []
             items.extend(filter(None, map(keep, page)) if keep else page)
             metadata = answer.get("metadata") or {}
@@ -236,7 +252,8 @@ class Api:
                 read_bufsize=TOO_LONG_LINE,
             ) as response:
                 if response.status >= 400:  # noqa: PLR2004 - HTTP
-                    raise error_from(what, response.status, await _json(what, response))
+                    answer, _ = await _json(what, response)
+                    raise error_from(what, response.status, answer)
                 async for line in response.content:
                     event = json.loads(line)
                     if event.get("type") == "ERROR":
@@ -253,8 +270,11 @@ def _selectors(labels: str | None, fields: str | None) -> dict[str, str]:
     return {k: v for k, v in (("labelSelector", labels), ("fieldSelector", fields)) if v}
 
 
-async def _json(what: str, response: aiohttp.ClientResponse) -> Json:
-    """Read the answer; what is not a JSON object (a proxy's page, say) counts as empty. Raises `TooLarge`."""
+async def _json(what: str, response: aiohttp.ClientResponse) -> tuple[Json, int]:
+    """Return the answer, and its length. What is no JSON object (a proxy's page, say) counts as empty.
+
+    Raises `TooLarge`.
+    """
     data = bytearray()
     async for chunk in response.content.iter_any():
         data += chunk
@@ -263,5 +283,5 @@ async def _json(what: str, response: aiohttp.ClientResponse) -> Json:
     try:
         answer: Any = json.loads(data)
     except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
+        answer = {}
+    return (answer if isinstance(answer, dict) else {}), len(data)

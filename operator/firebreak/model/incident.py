@@ -60,6 +60,12 @@ def identify(raw: Json) -> IncidentRef:
     return IncidentRef(metadata["namespace"], metadata["name"], metadata["uid"])
 
 
+def lean(raw: Json) -> Json:
+    """Return an Incident object without what is not read of it, and whoever opens one may fill."""
+    unread = ("annotations", "labels", "managedFields")
+    return {**raw, "metadata": {key: value for key, value in raw["metadata"].items() if key not in unread}}
+
+
 def reference(raw: Json) -> Ref:
     """Return the reference to an Incident object, whatever its spec says."""
     incident = identify(raw)

@@ -15,6 +15,14 @@ from firebreak.model.words import listed
 KEEPS_PODS_OFF = frozenset({"NoSchedule", "NoExecute"})
 
 
+def outline(node: Json) -> Json:
+    """Return of a node what is read here: the images that it names alone are kilobytes."""
+    spec, conditions = mapping(node.get("spec")), mapping(node.get("status")).get("conditions")
+    kept = {key: spec[key] for key in ("taints", "unschedulable") if key in spec}
+    named = {key: mapping(node.get("metadata")).get(key) for key in ("name", "uid")}
+    return {"metadata": named, "spec": kept, "status": {"conditions": conditions}}
+
+
 def plan(facts: Nodes) -> Iterator[Change]:
     """Close every suspect node that is open, as long as another one is left for what has to run."""
     left = {_name(node) for node in facts.nodes if schedulable(node)}
