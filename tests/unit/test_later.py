@@ -1,5 +1,6 @@
 """What happens after a step has ended: pods join late, start late, and people undo what was done."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,6 +62,19 @@ async def test_a_right_that_somebody_puts_back_is_noticed_named_and_taken_away_a
         await firebreak.until("shell", lambda s: why(s) == (words, "Done"))
         await firebreak.condition("shell", "IdentityContained", "True", "Revoked")
     assert not fake.get("RoleBinding", "shop", "web-reader").get("subjects")
+
+
+async def test_a_right_that_was_put_back_while_nobody_led_is_taken_away_as_soon_as_somebody_does(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    """The next leader sees it in its first list, before it has opened the case: it must not wait for the slow look."""
+    shop(fake)
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.until("shell", lambda s: s.get("phase") == "Responded")
+    fake.update("RoleBinding", "shop", "web-reader", {"subjects": [ACCOUNT]})
+    async with replica(fake, store, name="two"), asyncio.timeout(10):
+        await fake.until(lambda: not fake.get("RoleBinding", "shop", "web-reader").get("subjects"))
 
 
 def why(status: Json) -> tuple[str, str]:

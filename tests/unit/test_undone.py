@@ -200,7 +200,7 @@ async def test_at_rest_nothing_is_written_and_nothing_is_asked(fake: FakeApi, st
     assert [c.line for c in after if "Lease" not in c.line and KEY in c.line] == []
 
 
-def test_a_fight_is_taken_up_less_and_less_eagerly() -> None:
+async def test_a_fight_is_taken_up_less_and_less_eagerly() -> None:
     fights = Fights()
     assert [fights.again("x", 10.0) for _ in range(EAGER - 1)] == [1, 2, 3, 4, 5]
     assert fights.wait("x", 10.0) == 0

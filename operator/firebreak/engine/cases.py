@@ -18,10 +18,16 @@ class Cases:
         self._tools = tools
         self._cases: dict[str, Case] = {}
         self._opening: dict[str, asyncio.Lock] = {}
+        self._stirred: dict[str, set[str]] = {}
 
     def get(self, uid: str) -> Case | None:
         """Return the case when it is open."""
         return self._cases.get(uid)
+
+    def stir(self, uid: str, name: str) -> None:
+        """Note that somebody may have undone a step, also where the case is yet to be opened."""
+        case = self._cases.get(uid)
+        (case.stirred if case else self._stirred.setdefault(uid, set())).add(name)
 
     def drop(self, uid: str) -> None:
         """Let go of a case; it is opened anew from what the API server has then."""
@@ -31,10 +37,12 @@ class Cases:
         """Let go of a case whose incident is gone or closed."""
         self.drop(uid)
         self._opening.pop(uid, None)
+        self._stirred.pop(uid, None)
 
     def clear(self) -> None:
         """Let go of all cases."""
         self._cases.clear()
+        self._stirred.clear()
 
     async def open(self, uid: str, raw: Json, seen: tuple[str, float] | None) -> Case:
         """Return the case, opened from what the API server has: never from memory, never from an old event.
@@ -53,7 +61,8 @@ class Cases:
             at, moment = seen or (journal.now(), None)
             if not incident.status.timings.seen_at:
                 journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": at})}))
-            case = self._cases[uid] = Case(self._tools, journal, seen=moment)
+            case = Case(self._tools, journal, stirred=self._stirred.pop(uid, set()), seen=moment)
+            self._cases[uid] = case
             return case
 
     async def keep_playbook(self, case: Case) -> None:

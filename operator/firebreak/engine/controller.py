@@ -263,12 +263,12 @@ class Controller:
 
     def _hint(self, uid: str, name: str) -> None:
         """Look at a step of an incident: something that concerns it has changed."""
-        raw, case = self._latest.get(uid), self.cases.get(uid)
+        raw = self._latest.get(uid)
         if raw and name == QUARANTINE:
             with contextlib.suppress(BadSpecError):
                 self.jobs.wake(JobKey(uid, _FIRST[read(raw).spec.mode][0] if self.leading else FOLLOW))
-        elif case:
-            case.stirred.add(name)
+        elif raw and self.leading:
+            self.cases.stir(uid, name)
             self.jobs.wake(JobKey(uid, name))
 
     async def _quarantine(self, case: Case) -> float | None:

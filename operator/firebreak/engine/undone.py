@@ -1,6 +1,6 @@
 """What others undo: done again, less and less eagerly, or left to a person; either way it is said who did it."""
 
-import time
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -37,11 +37,11 @@ class Fights:
         if fight is None or fight.times < EAGER:
             return 0.0
         pause = min(longest, FIRST * 2.0 ** (fight.times - EAGER))
-        return max(0.0, fight.last + pause - time.monotonic())
+        return max(0.0, fight.last + pause - asyncio.get_running_loop().time())
 
     def again(self, change: str, longest: float) -> int:
         """Count one more time; return how often in this fight."""
-        fight, now = self._fights.setdefault(change, _Fight()), time.monotonic()
+        fight, now = self._fights.setdefault(change, _Fight()), asyncio.get_running_loop().time()
         fight.times = 1 if now - fight.last > CALM * longest else fight.times + 1
         fight.last = now
         return fight.times
