@@ -187,6 +187,20 @@ async def test_a_follower_contains_when_the_leader_does_not(fake: FakeApi, store
     assert not [call for call in fake.calls if call.resource == "incidents/status"]
 
 
+async def test_labels_without_the_policy_are_no_cut_and_a_follower_makes_up_for_it(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    """Whoever began may have died, or been refused, between the two; and nobody may lead for long."""
+    fake.put(web_pod())
+    fake.faults.add(Fault(when=lambda c: c.line == f"POST {POLICIES_PATH}", how=Answer(403), times=1))
+    async with replica(fake, store, leading=False) as firebreak, asyncio.timeout(10):
+        fake.put(incident(target={"selector": {"matchLabels": {"app": "web"}}}))
+        await fake.until(lambda: KEY in fake.get("Pod", "shop", "web-1")["metadata"]["labels"])
+        await fake.called(lambda c: c.line == f"POST {POLICIES_PATH}")
+        firebreak.controller.wake(UID)
+        await fake.until(lambda: fake.find("NetworkPolicy", "shop", f"firebreak-{UID}") is not None)
+
+
 async def test_a_follower_leaves_alone_what_the_leader_has_on_record(fake: FakeApi, store: EvidenceStore) -> None:
     fake.put(web_pod())
     fake.put(incident() | {"status": {"timings": {"cutAt": "2026-11-21T12:00:00.000000Z"}}})

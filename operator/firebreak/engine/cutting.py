@@ -112,8 +112,9 @@ async def _cut_meant(tools: Tools, incident: Incident, approved: Ruling | None) 
     found = await meant(tools, incident)
     if held := await too_much(tools, incident, found, approved=approved):
         return held
-    changes = labels(incident.id, found.pods)
-    failed = {r.change.target for r in await cut_pods(tools.api, incident.id, changes) if r.state is ChangeState.FAILED}
+    changes, first = labels(incident.id, found.pods), bool(found.pods) and uncut(incident)
+    results = await cut_pods(tools.api, incident.id, changes, first=first)
+    failed = {r.change.target for r in results if r.state is ChangeState.FAILED}
     if any(ref.kind == "NetworkPolicy" for ref in failed):
         return Meant(())  # without the policy no label cuts
     return Meant(tuple(p for p in found.pods if p.ref not in failed), spared=found.spared)
@@ -138,9 +139,14 @@ def labels(incident: IncidentRef, pods: Iterable[Pod]) -> tuple[Change, ...]:
     return tuple(quarantine.label(incident, pod.ref) for pod in pods if incident.label not in pod.labels)
 
 
-async def cut_pods(api: Api, incident: IncidentRef, changes: tuple[Change, ...]) -> list[Result]:
-    """Label pods, with the policy beside them. Nothing when there are none."""
-    if not changes:
+async def cut_pods(
+    api: Api, incident: IncidentRef, changes: tuple[Change, ...], *, first: bool = False
+) -> list[Result]:
+    """Label pods, with the policy beside them. Nothing when there are none to label.
+
+    `first`: the policy all the same, for an earlier try may have come no further than the labels.
+    """
+    if not (changes or first):
         return []
     with lane(Lane.CUT):
         return await send_all(api, [quarantine.deny_all(incident), *changes])
