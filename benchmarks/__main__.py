@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import capture, containment, idle, packets, process, storm
 from benchmarks.figures import Section, table
+from benchmarks.waiting import Unmeasurable
 from cluster.choose import choose
 from cluster.provider import ClusterInfo
 from conftest import kubectl_of
@@ -46,7 +47,11 @@ def main() -> None:
     found = {}
     for name in arguments.only:
         part, rounds = PARTS[name]
-        section = asyncio.run(part(info, arguments.rounds or rounds))
+        try:
+            section = asyncio.run(part(info, arguments.rounds or rounds))
+        except Unmeasurable as problem:
+            print(f"\n{name} was not measured: {problem}", flush=True)  # noqa: T201 - the result
+            continue
         found[name] = section.to_json()
         print("\n".join(table(section)), flush=True)  # noqa: T201 - the result
     if arguments.json:

@@ -5,6 +5,7 @@ import asyncio
 from benchmarks.audit import AuditLog
 from benchmarks.figures import Figure, Section
 from benchmarks.replicas import replicas
+from benchmarks.waiting import Unmeasurable
 from cluster.provider import ClusterInfo
 from conftest import kubectl_of
 
@@ -17,7 +18,7 @@ async def measure(info: ClusterInfo, rounds: int) -> Section:
     """Watch it for some minutes. No incident may be open."""
     if info.audit_log is None:
         message = "this cluster names no audit log; without it nobody counts calls"
-        raise SystemExit(message)
+        raise Unmeasurable(message)
     found, log = replicas(kubectl_of(info)), AuditLog(info.audit_log)
     calls: list[float] = []
     cpu: list[float] = []

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.audit import AuditLog, Event, answered, received
-from benchmarks.waiting import until
+from benchmarks.waiting import Unmeasurable, until
 from cluster.provider import ClusterInfo
 from firebreak.api.base import Json
 from firebreak.engine.execute import send
@@ -140,7 +140,7 @@ async def scene(info: ClusterInfo) -> AsyncIterator[Scene]:
     """Open a namespace, which goes when the block ends. Needs the API server's audit log."""
     if info.audit_log is None:
         message = "this cluster names no audit log; without the API server's stamps there is nothing to compare"
-        raise SystemExit(message)
+        raise Unmeasurable(message)
     namespace = f"bench-{secrets.token_hex(3)}"
     async with await Api.connect(str(info.kubeconfig)) as api:
         await api.create("Namespace", None, {"metadata": {"name": namespace}})

@@ -8,6 +8,10 @@ T = TypeVar("T")
 LOOK = 0.05  # seconds between looks
 
 
+class Unmeasurable(Exception):
+    """A part cannot be measured here; the text says why."""
+
+
 async def until(look: Callable[[], Awaitable[T | None]], seconds: float = 60.0) -> T:
     """Look until there is something, and return it. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
