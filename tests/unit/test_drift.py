@@ -1,5 +1,6 @@
 """Drift, purely: which events concern an incident, what it watches, and who is said to have undone what."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,6 +124,14 @@ def test_followers_watch_only_for_pods_that_join_and_nobody_watches_for_a_plan()
     assert [*followed(APP_WEB).streams(leading=False)] == [(POD, "shop")]
     assert [*followed(mode="Plan").streams(leading=True)] == []
     assert [*followed(state="Closed").streams(leading=True)] == []
+
+
+def test_rights_that_another_incident_took_away_are_watched_too() -> None:
+    """This one says that they are gone, and shrank nothing itself."""
+    by_another = replace(followed(conditions={"IdentityContained": "Revoked"}), revoked=frozenset())
+    assert [kind for kind, _ in by_another.streams(leading=True)] == [POD, POLICY, BINDING, "ClusterRoleBinding"]
+    waiting = replace(followed(conditions={"IdentityContained": "AwaitingApproval"}), revoked=frozenset())
+    assert [kind for kind, _ in waiting.streams(leading=True)] == [POD, POLICY]
 
 
 @pytest.mark.parametrize("raw", [{}, {"spec": 7, "status": {"held": "x", "pods": [], "conditions": {}}}])

@@ -24,6 +24,8 @@ from firebreak.steps.revoke import names
 
 PODS, POLICIES, BINDINGS, CLUSTER_BINDINGS = "Pod", "NetworkPolicy", "RoleBinding", "ClusterRoleBinding"
 ALLOWED, OPEN = "AllowedByOtherPolicies", frozenset({"Undone", "KeepsChanging", "RightsRemain"})
+REFUSED_ALL = frozenset({"Revoked", "RevokedByHook", "CloudUnknown", "CloudCredentialsLive"})
+"""The reasons of `IdentityContained` that say: the API server refuses the accounts everything."""
 ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
 
 
@@ -79,7 +81,7 @@ class Followed:
             yield PODS, self.id.namespace
         if leading and self.cut:
             yield POLICIES, self.id.namespace
-        if leading and self.revoked:
+        if leading and (self.revoked or self.identity in REFUSED_ALL):  # another incident may have revoked them
             yield BINDINGS, None
             yield CLUSTER_BINDINGS, None
 
