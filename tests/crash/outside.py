@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 from aiohttp import web
 
@@ -20,7 +21,8 @@ class Outside:
     def __init__(self) -> None:
         self.url = ""
         self.befalls: Callable[[str], Kind | None] = lambda _: None
-        self.taken: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+        self.told: dict[str, list[str]] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         what, body = request.path, await request.read()
@@ -35,15 +37,20 @@ class Outside:
             await asyncio.Event().wait()  # until the caller gives up
         return web.json_response({"revoked": True})
 
+    @property
+    def repeated(self) -> Counter[str]:
+        """How often, by type of condition, people were told what was the last that they had been told of it."""
+        return Counter(kind for kind, kept in self.told.items() for before, now in pairwise(kept) if now == before)
+
     def _take(self, what: str, body: bytes) -> None:
-        """The hook is counted by whom it was to end, notices by what they tell."""
         told = json.loads(body)
         if what == "/hook":
-            self.taken[f"hook {told['identity']}"] += 1
+            self.ended[str(told["identity"])] += 1
         else:
             for condition in told["conditions"]:
                 words = TIME.sub("T", condition["message"])
-                self.taken[f"notice {condition['type']}={condition['status']} {condition['reason']}: {words}"] += 1
+                kept = self.told.setdefault(condition["type"], [])
+                kept.append(f"{condition['type']}={condition['status']} {condition['reason']}: {words}")
 
 
 @asynccontextmanager

@@ -32,13 +32,17 @@ Plan = Mapping[Point, Kind]
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a run. `points`: its calls, in order. `met`: what of the plan befell it."""
+    """What came of a run. `points`: its calls, in order. `met`: what of the plan befell it.
+
+    `ended`: how often the hook was asked to end which identity. `repeated`: what people were told once more.
+    """
 
     points: tuple[Point, ...]
     met: frozenset[Point]
     state: Obj
     changes: Counter[str]
-    told: Counter[str]
+    ended: Counter[str]
+    repeated: Counter[str]
     captured_again: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -164,7 +168,8 @@ class Run:
             frozenset(self.met),
             state(self.fake, self.objects),
             changes(self.fake),
-            self.outside.taken,
+            self.outside.ended,
+            self.outside.repeated,
             tuple(self.scene.captured_again),
             problems,
         )

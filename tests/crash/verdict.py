@@ -21,12 +21,10 @@ def complaints(calm: Report, disturbed: Report, plan: Plan) -> Iterator[str]:
         yield f"captured again although received: {disturbed.captured_again}"
     if disturbed.problems:
         yield f"the evidence does not verify: {disturbed.problems}"
-    for told, times in disturbed.told.items():
-        if times > max(calm.told[told], 1) + len(plan):  # each fault may tell once more, or part waits that were one
-            yield f"told {times} times: {told}"
-    for told in calm.told:
-        if told.startswith("hook ") and not disturbed.told[told]:
-            yield f"never told: {told}"
+    if max(disturbed.repeated.values(), default=0) > len(plan):
+        yield f"told more often than once more: {disturbed.repeated}"
+    if calm.ended.keys() != disturbed.ended.keys() or max(disturbed.ended.values(), default=0) > 1 + len(plan):
+        yield f"the hook was asked to end {disturbed.ended}, and not {calm.ended}"
 
 
 def _difference(calm: Obj, disturbed: Obj) -> str:

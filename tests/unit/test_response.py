@@ -247,6 +247,22 @@ async def test_a_secret_that_reads_back_as_before_is_not_rotated_twice(fake: Fak
     assert [change.type for change in fake.history("Secret")] == ["ADDED", "MODIFIED"]
 
 
+async def test_nobody_is_asked_to_bring_back_by_hand_what_is_back(fake: FakeApi, store: EvidenceStore) -> None:
+    """Where the pod is detached while the replacing is planned, the plan says by hand and the look afterwards: back."""
+    shop(fake)
+
+    def plans_to_replace(call: Call) -> bool:
+        steps = (fake.find("Incident", "shop", "shell") or {}).get("status", {}).get("steps", {})
+        return call.line == "GET /api/v1/namespaces/shop/pods" and steps.get("rotate", {}).get("state") == "Done"
+
+    fake.faults.add(Fault(when=lambda call: call.verb == "list" and plans_to_replace(call), how=Stale(), times=1))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        found = (await firebreak.until("shell", responded))["status"]
+    assert (found["steps"]["replace"]["state"], found["steps"]["replace"]["changes"]) == ("Done", {})
+    assert "waitingFor" not in found
+
+
 def rotated(fake: FakeApi) -> bool:
     return bool(fake.get("Secret", "shop", "db")["data"]["password"] != OLD_PASSWORD)
 

@@ -18,7 +18,16 @@ from firebreak.engine.undone import Split, split
 from firebreak.kube.errors import PERMANENT, Conflict
 from firebreak.model.change import Change, Verb
 from firebreak.model.plan import joined
-from firebreak.model.record import SETTLED, report, step, unlisted_done, with_changes, with_step, without_leftovers
+from firebreak.model.record import (
+    SETTLED,
+    report,
+    step,
+    unlisted_done,
+    with_changes,
+    with_step,
+    without_leftovers,
+    without_refused,
+)
 from firebreak.model.tiers import needed
 from firebreak.model.verdict import Verdict, approve_command
 
@@ -218,6 +227,7 @@ async def _finish(case: Case, stage: Stage, pods: int, allowed: Permit, left: Sp
     now = was.finished_at if was.finished_at and was.state is state else case.journal.now()
     await case.journal.write(
         case.claim(verdict),
+        lambda s: without_refused(s, stage.name) if verdict.holds else s,
         lambda s: with_step(s, stage.name, state=state, finished_at=now, message=verdict.message, pods=pods),
     )
     return state

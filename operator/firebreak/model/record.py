@@ -84,6 +84,12 @@ def without_leftovers(status: IncidentStatus, name: str, planned: AbstractSet[st
     return _with_all(status, name, kept)
 
 
+def without_refused(status: IncidentStatus, name: str) -> IncidentStatus:
+    """Return the status without what a person was to do for a step: the world is as the step wants it already."""
+    changes = step(status, name).changes.items()
+    return _with_all(status, name, {key: was for key, was in changes if was.state is not ChangeState.MANUAL})
+
+
 def report(change: Change, state: ChangeState, message: str = "", *, approved: bool = False) -> ChangeReport:
     """Return what the status says of a Change. Bodies are left out: they may hold secret values."""
     return ChangeReport(
