@@ -1,4 +1,8 @@
-"""The contract tests run on the fake API server and, when FIREBREAK_KUBECONFIG names one, on a real one."""
+"""The contract tests run on the fake API server and, when FIREBREAK_KUBECONFIG names one, on a real one.
+
+What cannot be forced on a real one is in no contract: a 429 or 5xx at a given call, an answer lost after the effect, a
+stale read. The crash matrix (tests/crash) has these from the fake alone.
+"""
 
 import os
 import secrets

@@ -545,3 +545,14 @@ async def test_an_incident_keeps_its_status_apart_and_needs_its_version_in_a_put
         await anext(events)
         await api.patch(f"{path}/status", {"status": {"phase": "Closed"}})
         assert (await anext(events))[0] == "DELETED"
+
+
+async def test_versions_of_a_kind_are_numbers_and_no_read_is_older_than_the_answer_to_a_write(api: Api) -> None:
+    """What keeps a stale look from being taken for an undone write. A real server cannot be made to show one."""
+    path = api.path("configmaps", "c")
+    created = await api.create(api.path("configmaps"), configmap("c"))
+    for number in range(3):
+        answer = await api.patch(path, {"data": {"a": str(number)}})
+        read = await api.get(path)
+        assert version(created) < version(answer) == version(read)
+        created = answer
