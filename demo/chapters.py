@@ -56,8 +56,8 @@ def _installation(story: Story, info: ClusterInfo, *, already_installed: bool) -
     seen = story.run_in_terminal("firebreak preflight --no-probe", warns=Exit.UNPROVEN)
     story.claim("enforcement is proven here", "proven" in seen and "unproven" not in seen)
     guards = [line.split()[1:3] for line in seen.splitlines() if line.startswith("guards ")]
-    fenced = [["contain", "ok"], ["preserve", "ok"], ["eradicate", "ok"]]
-    story.claim("Firebreak's own account is fenced, tier by tier", guards == fenced)
+    fenced = [["contain", "ok"], ["preserve", "ok"], ["eradicate", "ok"], ["people", "ok"]]
+    story.claim("Firebreak's own account is fenced, tier by tier, and so is what people may do", guards == fenced)
 
 
 def _shop(story: Story) -> Shop:
