@@ -35,6 +35,13 @@ def cluster() -> ClusterInfo:
     return choose().up()
 
 
+@pytest.fixture
+def breakable(cluster: ClusterInfo) -> None:
+    """A cluster whose parts can be stopped, slowed down and cut off."""
+    if cluster.provider != "local":
+        pytest.skip("only the local cluster's parts can be broken")
+
+
 @pytest.fixture(scope="session")
 def kubectl(cluster: ClusterInfo) -> Kubectl:
     """The cluster's kubectl, as its administrator."""

@@ -31,6 +31,7 @@ from shop import incident
 IMAGE = "busybox:1.35"
 RBAC = "rbac.authorization.k8s.io"
 NO_LIMIT = 2**40  # bytes
+IDLE = "touch /ready; exec sleep 1000000"
 # A shell that lets nobody in before the gate is open: a capture that reads this container waits.
 GATED = """
 printf '#!/bin/busybox ash\nuntil [ -e /gate ]; do usleep 100000; done\nexec /bin/busybox ash "$@"\n' > /bin/held

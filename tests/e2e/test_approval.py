@@ -10,11 +10,10 @@ import installed
 from cluster.provider import ClusterError, ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
-from incidents import Place, account, binding, container, place, role, workload
+from incidents import IDLE, Place, account, binding, container, place, role, workload
 from people import Person, Registry, sample_roles
 
 OPERATOR = "system:serviceaccount:firebreak:firebreak"
-IDLE = "touch /ready; exec sleep 1000000"
 SOON = 15  # seconds: half of what the operator takes to look again by itself
 
 

@@ -9,12 +9,11 @@ from cluster.provider import ClusterInfo
 from conftest import Kubectl
 from firebreak.api.status import IncidentStatus
 from firebreak.kube.client import Api
-from incidents import GATED, Place, container, place, pod
+from incidents import GATED, IDLE, Place, container, place, pod
 from shop import incident
 
 pytestmark = pytest.mark.slow
 
-IDLE = "touch /ready; exec sleep 1000000"
 HEALTHY = [f"healthy-{number}" for number in range(90)]
 HOSTILE = [f"hostile-{number}" for number in range(10)]
 

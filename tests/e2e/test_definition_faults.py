@@ -8,13 +8,12 @@ import pytest
 
 from cluster.provider import ClusterInfo
 from conftest import Kubectl
-from incidents import Place, container, place, pod
+from incidents import IDLE, Place, container, place, pod
 from underway import SLOW, in_the_middle
 
 CRD = "customresourcedefinition/incidents.firebreak.dev"
 FILE = Path(__file__).parents[2] / "crds" / "incidents.yaml"
 STATUS = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties"
-IDLE = "touch /ready; exec sleep 1000000"
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from cluster.choose import choose
 from cluster.provider import ClusterInfo
 from conftest import Kubectl
 from incidents import (
+    IDLE,
     Door,
     Object,
     Place,
@@ -39,7 +40,6 @@ RECIPE = {ROTATE: json.dumps({"password": {"length": 24, "alphabet": "hex"}})}
 OLD = "swordfish-of-old"
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 TOKEN_TYPE = "kubernetes.io/service-account-token"
-IDLE = "touch /ready; exec sleep 1000000"
 ROLES = "rbac.authorization.k8s.io"
 PASSWORD = [from_secret("PASSWORD", "database", "password")]
 

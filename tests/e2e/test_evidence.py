@@ -23,7 +23,7 @@ from firebreak.evidence.layout import Layout
 from firebreak.evidence.location import connect
 from firebreak.evidence.manifest import Manifest
 from firebreak.model.redact import marker
-from incidents import GATED, Evidence, Place, account, container, from_secret, place, pod, secret
+from incidents import GATED, IDLE, Evidence, Place, account, container, from_secret, place, pod, secret
 
 pytestmark = pytest.mark.usefixtures("firebreak")
 
@@ -51,7 +51,6 @@ echo first life
 exit 3
 """
 NO_TOOLS = "touch /ready; busybox rm /bin/sh /bin/tar; exec busybox sleep 1000000"
-IDLE = "touch /ready; exec sleep 1000000"
 UNTIL_TOLD = "touch /ready; echo begun; until [ -e /end ]; do usleep 100000; done; echo ended; exit 7"
 
 

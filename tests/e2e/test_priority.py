@@ -10,11 +10,10 @@ from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
 from flood import Flood, allowed_to, certify
-from incidents import Place, container, place, pod
+from incidents import IDLE, Place, container, place, pod
 
 pytestmark = pytest.mark.slow
 
-IDLE = "touch /ready; exec sleep 1000000"
 FLOW = "firebreak-containment"
 
 

@@ -15,13 +15,12 @@ from cluster import control
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
-from incidents import Place, container, place, pod
+from incidents import IDLE, Place, container, place, pod
 from killing import Leadership
 from scraping import PORT, scrape
 
 pytestmark = pytest.mark.slow
 
-IDLE = "touch /ready; exec sleep 1000000"
 INCIDENTS = 8  # of one test
 GENEROUS = 5.0  # seconds from an incident created to its pod cut off; what it is on a quiet machine: docs/scale.md
 
@@ -62,11 +61,9 @@ def test_containment_goes_on_while_a_replica_is_killed(
 
 
 def test_a_leader_without_network_is_replaced_and_does_nothing_twice_when_it_is_back(
-    where: Place, firebreak: str, kubectl: Kubectl, leadership: Leadership
+    where: Place, firebreak: str, kubectl: Kubectl, leadership: Leadership, breakable: None
 ) -> None:
     """Until everything is sealed: its process lives on, and believes to lead until its own clock says otherwise."""
-    if where.cluster.provider != "local":
-        pytest.skip("only the local cluster's network can be cut")
     lost = leadership.leader()
     address = where.kubectl("get", "pod", lost, "-n", firebreak, "-o", "jsonpath={.status.podIP}")
     where.open("shell-0", "web-0")

@@ -14,13 +14,11 @@ from cluster import control
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
-from incidents import Place, container, place, pod
+from incidents import IDLE, Place, container, place, pod
 from killing import Leadership
 from underway import EARLY, MIB, SLOW, in_the_middle
 
 pytestmark = pytest.mark.slow
-
-IDLE = "touch /ready; exec sleep 1000000"
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +31,6 @@ def where(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Pl
 def home(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Place:
     """Firebreak's own namespace."""
     return Place(cluster, kubectl, firebreak)
-
-
-@pytest.fixture
-def breakable(cluster: ClusterInfo) -> None:
-    """A cluster whose parts can be stopped."""
-    if cluster.provider != "local":
-        pytest.skip("only the local cluster's components can be stopped")
 
 
 def test_the_next_leader_finishes_a_capture_in_which_the_first_was_killed(

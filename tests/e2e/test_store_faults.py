@@ -8,19 +8,15 @@ import pytest
 from cluster import control
 from cluster.provider import ClusterInfo
 from conftest import Kubectl
-from incidents import Place, container, place, pod
+from incidents import IDLE, Place, container, place, pod
 from installed import BUCKET
 from underway import EARLY, MIB, SLOW, in_the_middle
 
 pytestmark = pytest.mark.slow
 
-IDLE = "touch /ready; exec sleep 1000000"
-
 
 @pytest.fixture
-def where(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Place]:
-    if cluster.provider != "local":
-        pytest.skip("only the local cluster's store can be disturbed")
+def where(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl, breakable: None) -> Iterator[Place]:
     with place(cluster, kubectl, "store") as found:
         yield found
 

@@ -10,13 +10,12 @@ import yaml
 
 from cluster.provider import ClusterInfo
 from conftest import Kubectl
-from incidents import Object, Place, account, binding, container, place, pod, role
+from incidents import IDLE, Object, Place, account, binding, container, place, pod, role
 from installed import OVERLAY, restart, until_proven
 
 pytestmark = pytest.mark.slow
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-IDLE = "touch /ready; exec sleep 1000000"
 APPLY = ("apply", "--server-side", "--force-conflicts")
 
 

@@ -11,13 +11,12 @@ from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.steps import quarantine, revoke, rotate
 from firebreak.steps import replace as replacing
-from incidents import Object, Place, account, binding, container, pod, secret, workload
+from incidents import IDLE, Object, Place, account, binding, container, pod, secret, workload
 from shop import incident
 from thefts import POLICY_DENIES, network_policy
 from thefts_eradicate import TOKEN_TYPE, crowd_of
 from thief import KEY, RECORD, UID, Attempt
 
-IDLE = "touch /ready; exec sleep 1000000"
 OPTED_IN = {"firebreak.dev/rotate": json.dumps({"password": {"length": 12, "alphabet": "hex"}})}
 KNOWN_GOOD = "busybox:known-good"
 ROLLING = ("Deployment", "StatefulSet", "DaemonSet")

@@ -60,13 +60,11 @@ async def run(case: Case) -> float | None:
 
 async def _without_store(case: Case, error: StoreUnavailable) -> float:
     """Say what is the matter with the store; the step goes on and tries again."""
-    reason, words, again = (
-        "StoreUnavailable",
-        f"the store does not answer; tried again until it does: {error}",
-        STORE_AGAIN,
-    )
     if isinstance(error, StoreFull):
         reason, words, again = "StoreFull", f"tried again until there is room: {error}", FULL_AGAIN
+    else:
+        reason, again = "StoreUnavailable", STORE_AGAIN
+        words = f"the store does not answer; tried again until it does: {error}"
     await case.journal.write(
         case.claim(Verdict(EVIDENCE, "False", reason, words)), lambda s: with_step(s, CAPTURE, message=words)
     )

@@ -18,8 +18,6 @@ from firebreak.model.loose import mapping
 log = structlog.get_logger()
 
 UNTIL_RECORDED = 5.0  # seconds between looks at what was cut and is not on record yet: nobody leads
-
-
 MOMENTS = 3  # that a leader is left while much happens: within a second the pod is cut by somebody
 
 
