@@ -1,0 +1,1 @@
+"""Audit events in, findings out: decoding, Sigma rules, correlations. Knows nothing of incidents."""

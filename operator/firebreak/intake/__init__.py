@@ -1,0 +1,1 @@
+"""Alerts in, incidents out: one adapter for each format, who may send, what is a repeat, what to open."""
