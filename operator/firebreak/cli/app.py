@@ -15,6 +15,7 @@ from firebreak.cli.commands import (
     plan,
     preflight,
     release,
+    rules,
     run,
     status,
     verify,
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 for each in COMMANDS:
     app.command()(each)
+app.add_typer(rules.app, name="rules")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 import typer
@@ -25,6 +26,12 @@ Namespace = Annotated[
 ]
 Output = Annotated[
     Form | None, typer.Option("--output", "-o", help="How results are written; default table.", rich_help_panel=PANEL)
+]
+RulePaths = Annotated[
+    list[Path] | None, typer.Argument(metavar="FILE|DIR", help="Rules of detection; default: those shipped.")
+]
+AllowFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Accounts to leave alone: a list of {rule: NAME, users: [...]}.")
 ]
 IncidentName = Annotated[str, typer.Argument(metavar="INCIDENT", help="Name of the incident.")]
 

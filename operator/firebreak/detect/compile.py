@@ -1,0 +1,88 @@
+"""A condition as one function of an event."""
+
+from collections.abc import Callable, Sequence
+
+from firebreak.detect.condition import All, Any, Condition, Not, Test, tests_of
+from firebreak.detect.fields import Seen
+from firebreak.detect.patterns import Compared, Exists, Holds, Network, Regex, SameAs, Text, holds_for, text_of
+
+Check = Callable[[Seen], bool]
+
+
+def compiled(condition: Condition) -> Check:
+    """Return a function that tells whether the condition holds; it never raises. What is cheap is asked first."""
+    match condition:
+        case Test():
+            return _test(condition)
+        case Not(part):
+            inner = compiled(part)
+            return lambda seen: not inner(seen)
+        case All(parts):
+            return _every([compiled(each) for each in sorted(parts, key=_cost)])
+        case Any(parts):
+            return _some([compiled(each) for each in sorted(parts, key=_cost)])
+
+
+def _cost(condition: Condition) -> int:
+    return max(test.field.cost for test in tests_of(condition))
+
+
+def _every(checks: Sequence[Check]) -> Check:
+    first, *rest = checks
+    if len(rest) == 1:
+        second = rest[0]
+        return lambda seen: first(seen) and second(seen)
+
+    def holds(seen: Seen) -> bool:
+        for check in checks:  # noqa: SIM110 - half the time of all() with a generator
+            if not check(seen):
+                return False
+        return True
+
+    return holds
+
+
+def _some(checks: Sequence[Check]) -> Check:
+    def holds(seen: Seen) -> bool:
+        for check in checks:  # noqa: SIM110 - half the time of any() with a generator
+            if check(seen):
+                return True
+        return False
+
+    return holds
+
+
+def _test(test: Test) -> Check:
+    read = test.field.read
+    of_value = [p for p in test.patterns if isinstance(p, Text | Regex | Network | Compared)]
+    checks = [_valued(read, holds_for(of_value))] if of_value else []
+    for pattern in test.patterns:
+        if isinstance(pattern, Exists):
+            checks.append(_exists(read, wanted=pattern.wanted))
+        elif isinstance(pattern, SameAs):
+            checks.append(_same(read, pattern.field.read))
+    return checks[0] if len(checks) == 1 else _some(checks)
+
+
+Read = Callable[[Seen], Sequence[object]]
+
+
+def _valued(read: Read, holds: Holds) -> Check:
+    def check(seen: Seen) -> bool:
+        for value in read(seen):  # noqa: SIM110 - half the time of any() with a generator
+            if holds(value):
+                return True
+        return False
+
+    return check
+
+
+def _exists(read: Read, *, wanted: bool) -> Check:
+    return lambda seen: bool(read(seen)) is wanted
+
+
+def _same(read: Read, other: Read) -> Check:
+    def texts(seen: Seen, values: Read) -> set[str]:
+        return {text.lower() for text in map(text_of, values(seen)) if text is not None}
+
+    return lambda seen: not texts(seen, read).isdisjoint(texts(seen, other))
