@@ -12,6 +12,7 @@ from firebreak.cli.commands import (
     close,
     contain,
     crds,
+    intake,
     plan,
     preflight,
     release,
@@ -53,6 +54,7 @@ app = typer.Typer(
 for each in COMMANDS:
     app.command()(each)
 app.add_typer(rules.app, name="rules")
+app.add_typer(intake.app, name="intake")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value

@@ -53,4 +53,9 @@ class Alert:
     """What happened, in words, for `spec.reason`."""
     subject: Subject = Subject()
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Further flat fields, for the rules of the settings file to match: labels, output fields, tags."""
+    """Further flat fields, for the rules of the settings file to match: labels, output fields, tags. They may hold
+    command lines, passwords included: nothing of them goes into an Incident."""
+    origin: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """What finds it again where it came from, e.g. `auditIDs` or `fingerprint`; stands in the Incident's annotation."""
+    notes: tuple[str, ...] = ()
+    """What the adapter left out or could not tell, in words for `spec.reason`."""

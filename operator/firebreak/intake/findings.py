@@ -1,0 +1,148 @@
+"""Findings of the audit rules as alerts: what of a finding's events is held to be compromised."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from firebreak.detect.event import Event, User
+from firebreak.detect.finding import Aim, Finding, Level
+from firebreak.intake.alert import Alert, Severity, Subject
+from firebreak.intake.formats.parsed import MOST_NAME, Names, account, identity, line
+from firebreak.model.words import listed
+
+SOURCE = "audit"
+EXTRA = "authentication.kubernetes.io/"
+NODE = "system:node:"
+MOST_IDS = 16
+SEVERITIES = {
+    Level.INFORMATIONAL: Severity.LOW,
+    Level.LOW: Severity.LOW,
+    Level.MEDIUM: Severity.MEDIUM,
+    Level.HIGH: Severity.HIGH,
+    Level.CRITICAL: Severity.CRITICAL,
+}
+
+
+def alert(finding: Finding) -> Alert:
+    """Return the alert of a finding.
+
+    Repeats are those of one rule about one subject: an attacker who reads a hundred secrets is one incident, and a
+    correlation that two replicas saw from different events is one, too.
+    """
+    names, last = Names(), finding.events[-1]
+    subject = _callers(finding.events, names) if finding.aim is Aim.CALLER else _object(last, names)
+    user, ref = _user(last.user), last.object_ref
+    fields = {
+        "user": user,
+        "verb": last.verb,
+        "resource": ref.resource if ref else "",
+        "subresource": ref.subresource if ref else "",
+        "apiGroup": ref.api_group if ref else "",
+        "namespace": ref.namespace if ref else "",
+        "name": ref.name if ref else "",
+        "sourceIP": (last.source_ips or ("",))[0],
+        "userAgent": last.user_agent,
+        "tags": ",".join(finding.tags),
+    } | {f"group.{key}": value for key, value in finding.group}
+    kept = {line(key, MOST_NAME): line(value) for key, value in fields.items() if line(value)}
+    ids = tuple(dict.fromkeys(line(event.audit_id, MOST_NAME) for event in finding.events if event.audit_id))
+    return Alert(
+        source=SOURCE,
+        rule=line(finding.rule, MOST_NAME),
+        severity=SEVERITIES[finding.level],
+        time=finding.time,
+        identity=identity(finding.rule, subject, *_otherwise(finding, kept)),
+        repeats=True,
+        summary=_summary(finding),
+        subject=subject,
+        fields=kept,
+        origin={"auditIDs": ids[-MOST_IDS:]} if ids else {},
+        notes=tuple(names.notes),
+    )
+
+
+def _callers(events: Sequence[Event], names: Names) -> Subject:
+    """Return the pod that made the calls; the service account where pods of it did, or none is told.
+
+    Of an impersonation it is who impersonates: `user` of an audit event is the one that authenticated.
+    """
+    found = list(dict.fromkeys(_caller(event.user, names) for event in events))
+    accounts = {(each.namespace, each.service_account) for each in found}
+    if len(found) == 1 or len(accounts) > 1:
+        return found[-1]
+    names.notes.append(f"{len(found)} pods of the account made these calls")
+    return Subject(namespace=found[-1].namespace, service_account=found[-1].service_account)
+
+
+def _caller(user: User, names: Names) -> Subject:
+    """Return who called. The API server sets these extras, from the token, for service accounts only."""
+    bound = account(user.username, names)
+    if not bound.service_account:
+        is_node = user.username.startswith(NODE)
+        return Subject(node=names.object("node", user.username.removeprefix(NODE))) if is_node else Subject()
+    pod, uid, node = (_extra(user, key) for key in ("pod-name", "pod-uid", "node-name"))
+    named = names.object("pod", pod)
+    return Subject(
+        namespace=bound.namespace,
+        service_account=bound.service_account,
+        pod=named,
+        pod_uid=names.uid(uid) if named else "",
+        node=names.object("node", node),
+    )
+
+
+def _extra(user: User, key: str) -> str:
+    values = (user.extra or {}).get(EXTRA + key)
+    return values[0] if values else ""
+
+
+def _object(event: Event, names: Names) -> Subject:
+    """Return the pod that a call was about; of what is no pod, the namespace only."""
+    ref = event.object_ref
+    if ref is None:
+        return Subject()
+    name = (ref.name or _generated(event)) if ref.resource == "pods" else ""
+    pod = names.object("pod", name)
+    return Subject(namespace=names.namespace(ref.namespace), pod=pod, pod_uid=names.uid(ref.uid) if pod else "")
+
+
+class _Metadata(msgspec.Struct):
+    name: str = ""
+
+
+class _Created(msgspec.Struct):
+    metadata: _Metadata = _Metadata()
+
+
+def _generated(event: Event) -> str:
+    """Return the name that the API server gave to what asked for none, where the event has the answer."""
+    try:
+        return msgspec.json.decode(event.response_object, type=_Created).metadata.name
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def _otherwise(finding: Finding, fields: dict[str, str]) -> tuple[str, ...]:
+    """Return what tells findings of one rule apart that are about no pod and no account of a service."""
+    if finding.group:
+        return tuple(f"{key}={value}" for key, value in finding.group)
+    about = ("user",) if finding.aim is Aim.CALLER else ("resource", "namespace", "name")
+    return tuple(fields.get(key, "") for key in about)
+
+
+def _user(user: User) -> str:
+    return line(user.username, MOST_NAME) or "nobody known"
+
+
+def _summary(finding: Finding) -> str:
+    """Return who did what, in words. Bodies of requests are left out: they may hold secret values."""
+    last = finding.events[-1]
+    ref, posing = last.object_ref, last.impersonated_user
+    parts = [_user(last.user) + (f" acting as {_user(posing)}" if posing else ""), line(last.verb, MOST_NAME)]
+    if ref:
+        kind = "/".join(filter(None, (line(ref.resource, MOST_NAME), line(ref.subresource, MOST_NAME))))
+        parts += [kind, "/".join(filter(None, (line(ref.namespace, MOST_NAME), line(ref.name, MOST_NAME))))]
+    where = listed([line(ip, MOST_NAME) for ip in last.source_ips or ()], most=2)
+    said = " ".join(filter(None, parts)) + (f" from {where}" if where else "")
+    several = f", the last of {len(finding.events)} events" if len(finding.events) > 1 else ""
+    return f"{line(finding.title, MOST_NAME)}: {said}{several}"
