@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 def rule(detection: Any, name: str = "found", **more: Any) -> Json:
     """A rule of one document; a detection without condition is one selection."""
-    if isinstance(detection, Mapping) and "condition" not in detection:
+    if not isinstance(detection, Mapping) or "condition" not in detection:
         detection = {"selection": detection, "condition": "selection"}
     return {"title": name, "name": name, "level": "high", "logsource": SOURCE, "detection": detection, **more}
 

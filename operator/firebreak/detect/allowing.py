@@ -19,7 +19,7 @@ def read_allowances(path: Path) -> tuple[Allowance, ...]:
         return msgspec.convert(found or [], tuple[Allowance, ...])
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as problem:
         hint = "write a list of {rule: NAME, users: [NAME, ...]}"
-        raise RuleErrors([f"{path}: this is no allow-list: {problem}; {hint}"]) from None
+        raise RuleErrors([f"{path}: this is no allow-list: {' '.join(str(problem).split())}; {hint}"]) from None
 
 
 def allowed_nobody_unknown(allowed: Iterable[Allowance], names: Iterable[str]) -> list[str]:

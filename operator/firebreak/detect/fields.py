@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from firebreak.detect.event import Event, ObjectRef, Status, User
+from firebreak.detect.shallow import shallow
 
 LONGEST_PATH: Final = 16  # parts; a Kubernetes object needs about ten
 _DIGITS: Final = 400  # of a number that somebody wrote; more is text, for int() refuses 4,300
@@ -37,7 +38,7 @@ class Seen:
     def __init__(self, event: Event) -> None:
         self.event = event
         self.unreadable = False
-        """Whether a body was asked for that is no JSON, or nested deeper than anything that Kubernetes knows."""
+        """Whether a body was asked for that is no JSON."""
         self._request: Any = _UNREAD
         self._response: Any = _UNREAD
 
@@ -110,11 +111,11 @@ def find(name: str) -> Field:
 
 
 def _as_the_server_does(data: bytes) -> Any:
-    """Decode what msgspec refuses and Go does not: half surrogates, bad UTF-8, numbers beyond all bounds.
+    """Decode what msgspec refuses and Go does not: half surrogates, bad UTF-8, any depth, numbers beyond all bounds.
 
     A patch is recorded as its author wrote it, and must not hide from the rules by such a thing.
     """
-    return json.loads(data.decode("utf-8", "replace"), parse_int=_number, strict=False)
+    return json.loads(shallow(data).decode("utf-8", "replace"), parse_int=_number, strict=False)
 
 
 def _number(digits: str) -> int | str:

@@ -31,7 +31,7 @@ def load(paths: Sequence[Path], allowed: Sequence[Allowance]) -> Ruleset:
                 name = document.get("name") if isinstance(document, dict) else None
                 called = f"rule {name}" if isinstance(name, str) else f"document {position}"
                 problems += [f"{file}: {called}: {problem}" for problem in bad.problems]
-    problems += _together(found) or allowed_nobody_unknown(allowed, [each.name for each in found])
+    problems = problems or _together(found) or allowed_nobody_unknown(allowed, [each.name for each in found])
     if not found and not problems:
         problems.append(f"no rules in {', '.join(map(str, paths))}; name a file, or a folder with *.yaml files")
     if problems:

@@ -76,6 +76,7 @@ def correlation_of(file: Path, document: Mapping[str, Any]) -> Correlation:
     kind, rules = Kind(body["type"]), tuple(each.reference for each in parsed.rules or ())
     group_by = tuple(parsed.group_by or ())
     aliases = {each.alias: {r.reference: name for r, name in each.mapping.items()} for each in parsed.aliases}
+    _refuse([] if rules else ["correlation.rules: there are none; name the rules whose events are counted"])
     _refuse(
         [
             f"correlation.aliases: {alias}: {n!r} is none of the rules"

@@ -1,0 +1,203 @@
+"""The detector: what comes again, who is allowed, and events of which nobody knows what is in them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detecting import START, Json, correlation, event, fed, load, names, rule
+from firebreak.detect.allowing import read_allowances
+from firebreak.detect.evaluate import MOST_COMBINATIONS, MOST_PLANS, REMEMBERED, Detector
+from firebreak.detect.event import Event, ObjectRef, Status, User
+from firebreak.detect.rules import Allowance, RuleErrors, Ruleset
+
+GET = rule({"verb": "get"})
+
+
+def test_an_event_that_comes_again_is_skipped_and_counted(tmp_path: Path) -> None:
+    detector = Detector(load(tmp_path, GET))
+    one = event(verb="get", auditID="1")
+    assert names(fed(detector, one, one, event(1, verb="get", auditID="2"), one)) == ["found", "found"]
+    assert detector.counts.repeats == 2
+
+
+def test_another_stage_of_the_same_call_is_no_repeat(tmp_path: Path) -> None:
+    stages = [event(verb="get", auditID="1", stage=stage) for stage in ("RequestReceived", "ResponseComplete")]
+    assert names(fed(load(tmp_path, GET), *stages)) == ["found", "found"]
+
+
+def test_a_caller_who_chooses_the_audit_id_hides_nothing_behind_a_first_call(tmp_path: Path) -> None:
+    """The API server takes the header Audit-ID from anybody, as often as he likes: seen on 1.35."""
+    calls = [event(each, verb="get", auditID="mine", requestURI="/api") for each in range(3)]
+    assert names(fed(load(tmp_path, GET), *calls)) == ["found"] * 3
+
+
+def test_an_event_without_audit_id_is_never_a_repeat(tmp_path: Path) -> None:
+    assert names(fed(load(tmp_path, GET), event(verb="get"), event(verb="get"))) == ["found", "found"]
+
+
+def test_repeats_are_known_for_a_while_and_memory_has_an_end(tmp_path: Path) -> None:
+    detector = Detector(load(tmp_path, GET))
+    first = event(verb="get", auditID="first")
+    fed(detector, first)
+    for each in range(2 * REMEMBERED):
+        detector.feed(Event(audit_id=str(each), verb="x"), START)
+    assert names(fed(detector, first)) == ["found"]
+    fed(detector, first)
+    assert detector.counts.repeats == 1
+
+
+def test_combinations_that_somebody_makes_up_fill_no_memory(tmp_path: Path) -> None:
+    two = rule({"objectRef.resource": "a?c", "user.username": "x"}, name="other")
+    detector = Detector(load(tmp_path, GET, two))
+    for each in range(MOST_COMBINATIONS + 10):
+        detector.feed(Event(verb="get", object_ref=ObjectRef(resource=f"r{each}")), START)
+    assert len(detector._by_key) <= 10  # noqa: SLF001 - what has to end
+    assert len(detector._plans) <= MOST_PLANS  # noqa: SLF001
+    detector.feed(Event(verb="get", object_ref=ObjectRef(resource="r" * 100_000)), START)
+    assert max(len(str(key)) for key in detector._by_key) < 1000  # noqa: SLF001
+
+
+def test_a_rule_sees_the_same_in_the_first_and_the_later_events_of_a_combination(tmp_path: Path) -> None:
+    ruleset = load(tmp_path, rule({"verb": "get", "objectRef.name": "a"}))
+    events = [event(verb="get", objectRef={"name": name}) for name in ("b", "a", "b", "a")]
+    assert [len(fed(ruleset, each)) for each in events] == [0, 1, 0, 1]
+    assert len(fed(ruleset, *events)) == 2
+
+
+def test_administrators_allow_accounts_by_rule_or_everywhere(tmp_path: Path) -> None:
+    other = rule({"verb": "get"}, name="other")
+    allowed = (Allowance("found", ("system:serviceaccount:gitops:*",)), Allowance("*", ("root",)))
+    ruleset = load(tmp_path, GET, other, allowed=allowed)
+
+    def by(user: str) -> list[str]:
+        return names(fed(ruleset, event(verb="get", user={"username": user})))
+
+    assert by("system:serviceaccount:gitops:flux") == ["other"]
+    assert by("system:serviceaccount:gitopsX:flux") == ["found", "other"]
+    assert by("SYSTEM:serviceaccount:gitops:flux") == ["found", "other"]
+    assert by("root") == []
+
+
+def test_who_impersonates_an_account_that_is_allowed_is_not_allowed(tmp_path: Path) -> None:
+    ruleset = load(tmp_path, GET, allowed=(Allowance("*", ("root",)),))
+    assert names(fed(ruleset, event(verb="get", impersonatedUser={"username": "root"}))) == ["found"]
+
+
+def test_an_account_may_be_allowed_in_a_correlation(tmp_path: Path) -> None:
+    twice = correlation("event_count", ["found"], {"gte": 2}, generate=True)
+    ruleset = load(tmp_path, GET, twice, allowed=(Allowance("together", ("backup",)),))
+    events = [event(each, verb="get", user={"username": "backup"}) for each in range(3)]
+    assert names(fed(ruleset, *events)) == ["found"] * 3
+
+
+def test_an_allow_list_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "allow.yaml"
+    file.write_text("- {rule: found, users: [a, 'b*']}\n- {rule: '*', users: [c]}\n")
+    assert read_allowances(file) == (Allowance("found", ("a", "b*")), Allowance("*", ("c",)))
+    file.write_text("")
+    assert read_allowances(file) == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["{rule: a}", "[{rule: a}]", "[{rule: a, users: [1]}]", "[{rule: a, users: [], x: 1}]", "[", "- - - a"]
+)
+def test_an_allow_list_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "allow.yaml"
+    file.write_text(text)
+    with pytest.raises(RuleErrors, match=r"allow\.yaml: this is no allow-list: .*; write a list of"):
+        read_allowances(file)
+
+
+def test_an_allow_list_names_rules_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(RuleErrors, match="there is no rule 'fuond'"):
+        load(tmp_path, GET, allowed=(Allowance("fuond", ("a",)),))
+
+
+@pytest.mark.parametrize(
+    ("stamps", "time", "misdated"),
+    [
+        ({"stage_timestamp": "2026-11-21T09:00:00.123456Z"}, datetime(2026, 11, 21, 9, 0, 0, 123456, UTC), 0),
+        ({"stage_timestamp": "2026-11-21T09:00:00"}, datetime(2026, 11, 21, 9, tzinfo=UTC), 0),
+        ({"request_received_timestamp": "2026-11-21T09:00:00Z"}, datetime(2026, 11, 21, 9, tzinfo=UTC), 0),
+        ({"stage_timestamp": "2026-11-21T10:04:59Z"}, datetime(2026, 11, 21, 10, 4, 59, tzinfo=UTC), 0),
+        ({"stage_timestamp": "2026-11-21T10:05:01Z"}, START, 1),
+        ({"stage_timestamp": "9999-12-31T23:59:59-23:59"}, START, 1),
+        ({"stage_timestamp": "yesterday"}, START, 1),
+        ({}, START, 1),
+    ],
+)
+def test_a_finding_has_the_api_servers_time_if_it_can_be_true(
+    tmp_path: Path, stamps: dict[str, str], time: datetime, misdated: int
+) -> None:
+    detector = Detector(load(tmp_path, GET))
+    (found,) = detector.feed(Event(verb="get", **stamps), START)
+    assert (found.time, detector.counts.misdated) == (time, misdated)
+
+
+def test_a_body_that_is_no_json_is_counted(tmp_path: Path) -> None:
+    detector = Detector(load(tmp_path, rule({"requestObject.a": 1})))
+    assert detector.feed(Event(request_object=msgspec.Raw(b"{")), START) == []
+    assert detector.counts.unreadable == 1
+
+
+KEY = st.sampled_from(["a", "b", "a.b", "spec"]) | st.text()
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=3),
+    max_leaves=10,
+)
+TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+BODY = (st.binary(max_size=30) | JSON.map(msgspec.json.encode)).map(msgspec.Raw)
+EXTRA = st.none() | st.dictionaries(TEXT, st.tuples(TEXT))
+USER = st.builds(User, TEXT, TEXT, st.none() | st.tuples(TEXT, TEXT), EXTRA)
+EVENT = st.builds(
+    Event,
+    audit_id=TEXT,
+    stage=TEXT,
+    verb=TEXT,
+    request_uri=TEXT,
+    user=USER,
+    impersonated_user=st.none() | USER,
+    source_ips=st.none() | st.tuples(TEXT),
+    user_agent=TEXT,
+    object_ref=st.none() | st.builds(ObjectRef, TEXT, TEXT, TEXT),
+    response_status=st.none() | st.builds(Status, st.integers()),
+    request_object=BODY,
+    response_object=BODY,
+    stage_timestamp=TEXT | st.just("2026-11-21T10:00:00Z"),
+    annotations=st.none() | st.dictionaries(TEXT, TEXT),
+)
+
+
+@pytest.fixture(scope="module")
+def of_all_kinds(tmp_path_factory: pytest.TempPathFactory) -> Ruleset:
+    """A rule for each kind of test, and a correlation of them all."""
+    selections: list[Json] = [
+        {"verb|contains": "a"},
+        {"user.username|re": "a.*b"},
+        {"userAgent": "*a?b*"},
+        {"sourceIPs|cidr": "10.0.0.0/8"},
+        {"responseStatus.code|gt": 3},
+        {"requestObject.a.b": "x"},
+        {"responseObject.spec|exists": True},
+        {"annotations.a": None},
+        {"user.extra.a": "b"},
+        {"objectRef.name|fieldref": "requestObject.a"},
+        {"user.groups|cased|contains": "a?b"},
+    ]
+    rules = [rule([selection, {"verb": "x"}], name=f"r{n}") for n, selection in enumerate(selections)]
+    condition = {"gte": 1, "field": "requestObject.a"}
+    together = correlation("value_count", [each["name"] for each in rules], condition, generate=True)
+    together["correlation"]["group-by"] = ["objectRef.name", "sourceIPs", "requestObject.spec"]
+    return load(tmp_path_factory.mktemp("rules"), *rules, together)
+
+
+@settings(deadline=None)
+@given(st.lists(EVENT, max_size=5))
+def test_no_event_makes_the_detector_fail(of_all_kinds: Ruleset, events: list[Event]) -> None:
+    fed(of_all_kinds, *events)
