@@ -1,5 +1,6 @@
 """What is wrong with a rule is said with file, rule and field; what is not evaluated is never ignored."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -196,10 +197,23 @@ def test_a_file_that_is_no_rule_file_is_refused(tmp_path: Path, text: str, said:
         Ruleset.load([file])
 
 
+OWN_PROCESS = """
+import sys
+from pathlib import Path
+from firebreak.detect.rules import Ruleset
+Ruleset.load([Path(sys.argv[1])])
+print({"sigma.data.mitre_attack", "sigma.plugins", "diskcache", "requests", "urllib3"} & set(sys.modules))
+"""
+
+
 def test_parsing_touches_no_disk_and_no_network(tmp_path: Path) -> None:
     """pySigma would fetch ATT&CK's names into a folder below the home; only its validators do, and they stay out."""
-    load(tmp_path, rule(ALL, tags=["attack.t1609"]))
-    assert not {"sigma.data.mitre_attack", "sigma.plugins", "diskcache", "requests"} & set(sys.modules)
+    file, home = tmp_path / "rules.yaml", tmp_path / "home"
+    file.write_text(yaml.safe_dump(rule(ALL, tags=["attack.t1609"])))
+    home.mkdir()
+    command = [sys.executable, "-c", OWN_PROCESS, str(file)]
+    ran = subprocess.run(command, env={"HOME": str(home)}, capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr, list(home.iterdir())) == ("set()\n", "", [])
 
 
 KEYS = st.sampled_from([
