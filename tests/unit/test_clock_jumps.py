@@ -7,8 +7,8 @@ import pytest
 
 from fake_api import FakeApi
 from firebreak.engine.leadership import Leadership
-from firebreak.engine.supervise import Pulse
 from firebreak.evidence.store import EvidenceStore
+from firebreak.service.supervise import Pulse
 from harness import PATIENCE, Clock, connect, replica
 from world import incident, shop
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from fake_api import Answer, FakeApi, Fault, Hold
 from firebreak.engine.leadership import Leadership
-from firebreak.engine.supervise import Pulse
 from firebreak.kube.client import DEFAULT_LIMITS, CallLimits
+from firebreak.service.supervise import Pulse
 from harness import IMPATIENT, PATIENCE, Clock, connect
 
 

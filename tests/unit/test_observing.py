@@ -11,9 +11,9 @@ import structlog
 
 from fake_api import FakeApi
 from firebreak.cli import logs
-from firebreak.engine import health
 from firebreak.engine.controller import Controller
 from firebreak.evidence.store import EvidenceStore
+from firebreak.service import health
 from harness import replica
 from world import incident, shop
 
@@ -54,7 +54,7 @@ async def scraped(session: aiohttp.ClientSession, url: str) -> dict[str, float]:
 async def test_the_numbers_are_those_of_the_moment_they_are_scraped(fake: FakeApi, store: EvidenceStore) -> None:
     shop(fake)
     async with replica(fake, store) as firebreak, aiohttp.ClientSession() as session:
-        runner = await health.serve(0, firebreak.tools.metrics, firebreak.tools.pulse, lambda: True)
+        runner = await health.serve(0, firebreak.tools.metrics.registry, firebreak.tools.pulse, lambda: True)
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         assert (await scraped(session, url))["firebreak_incidents"] == 0
         fake.put(incident(playbook="unattended"))

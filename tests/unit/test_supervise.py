@@ -9,15 +9,16 @@ import pytest
 from prometheus_client import Counter
 
 from fake_api import FakeApi
-from firebreak.engine import health
 from firebreak.engine.case import Tools
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
 from firebreak.engine.runtime import Runtime
-from firebreak.engine.supervise import TURN, Pulse, Work, growing_pause, supervise
 from firebreak.engine.watches import Watches
+from firebreak.engine.work import Work
 from firebreak.kube.guard import Guards
 from firebreak.kube.tiers import Tiers
+from firebreak.service import health
+from firebreak.service.supervise import TURN, Pulse, growing_pause, supervise
 from firebreak.settings import Settings
 from firebreak.steps.drift import Followed
 from harness import PATIENCE, Clock, connect
@@ -94,7 +95,7 @@ def test_the_pause_grows_and_has_an_end_however_often_something_failed() -> None
 
 async def test_what_hangs_fails_liveness_by_name_and_nothing_else_does() -> None:
     pulse = Pulse()
-    runner = await health.serve(0, Metrics(), pulse, lambda: True)
+    runner = await health.serve(0, Metrics().registry, pulse, lambda: True)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/healthz"
 
     async def asked(session: aiohttp.ClientSession) -> tuple[int, str]:

@@ -14,7 +14,6 @@ from firebreak.engine.journal import Journal
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
 from firebreak.engine.rails import Rails
-from firebreak.engine.supervise import Pulse
 from firebreak.engine.turns import Turns
 from firebreak.engine.undone import Fights
 from firebreak.evidence.store import EvidenceStore
@@ -30,6 +29,7 @@ from firebreak.model.pod import Pod
 from firebreak.model.record import with_step
 from firebreak.model.tiers import Tier
 from firebreak.model.verdict import GUARD_MISSING, Verdict, record
+from firebreak.service.supervise import Pulse
 from firebreak.settings import Settings
 from firebreak.steps.cloud import CloudIdentity, of_pod, recorded
 from firebreak.steps.reach import secrets_of

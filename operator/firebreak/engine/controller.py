@@ -20,8 +20,8 @@ from firebreak.engine.following import Following
 from firebreak.engine.jobs import JobKey, Jobs
 from firebreak.engine.journal import SupersededError, report_invalid
 from firebreak.engine.stage import Stage
-from firebreak.engine.supervise import TURN, Work
 from firebreak.engine.watches import Watches
+from firebreak.engine.work import Work
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
 from firebreak.kube.seats import Seats
@@ -31,6 +31,7 @@ from firebreak.model.loose import mapping
 from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
 from firebreak.model.rails import Held
 from firebreak.model.record import AT_REST, ENDED, stamp, step
+from firebreak.service.supervise import TURN
 from firebreak.steps.drift import Followed
 
 log = structlog.get_logger()

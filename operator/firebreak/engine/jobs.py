@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from firebreak.engine.supervise import growing_pause
+from firebreak.service.supervise import growing_pause
 
 log = structlog.get_logger()
 

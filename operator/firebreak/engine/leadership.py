@@ -11,13 +11,14 @@ from collections.abc import Callable
 import structlog
 
 from firebreak.api.base import Json
-from firebreak.engine.supervise import TURN, Pulse, Work
+from firebreak.engine.work import Work
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, Conflict, NotFound
 from firebreak.kube.lanes import Lane, lane
 from firebreak.model.change import Ref
 from firebreak.model.clock import Clock
 from firebreak.model.record import stamp
+from firebreak.service.supervise import TURN, Pulse
 
 log = structlog.get_logger()
 

@@ -3,14 +3,15 @@
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from firebreak.api.base import Json
 from firebreak.api.playbook import STEP_NAMES
-from firebreak.engine.supervise import Work
+from firebreak.engine.work import Work
 from firebreak.model.loose import mapping, mappings, text
+from firebreak.service.health import observe_process
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SLOW = (0.1, 0.5, 1, 5, 15, 60, 300, 1800)
@@ -77,10 +78,7 @@ class Metrics:
         self.jobs = Gauge("firebreak_jobs", "Jobs running or waiting to run again.", registry=self.registry)
         self.incidents = Gauge("firebreak_incidents", "Incidents in hand, not closed.", registry=self.registry)
         self.leader = Gauge("firebreak_leader", "1 while this replica leads.", registry=self.registry)
-        self.tasks = Gauge(
-            "firebreak_tasks", "Tasks of the event loop: what grows for ever leaks.", registry=self.registry
-        )
-        ProcessCollector(registry=self.registry)  # memory, CPU and file descriptors, by the names that everybody knows
+        observe_process(self.registry)
         self._begin_at_nothing()
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:

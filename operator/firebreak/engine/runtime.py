@@ -10,15 +10,15 @@ from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
 from firebreak.api.base import Json
-from firebreak.engine import approvals, health
+from firebreak.engine import approvals
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.hook import cloud_hook
 from firebreak.engine.leadership import Leadership
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
-from firebreak.engine.supervise import Run, Work, attempt, supervise
 from firebreak.engine.webhook import Webhook, address
+from firebreak.engine.work import Work
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import probe
 from firebreak.kube.client import UNAUTHORIZED, Api
@@ -28,6 +28,8 @@ from firebreak.kube.guard import Guards
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.tiers import TIERS
+from firebreak.service import health
+from firebreak.service.supervise import Run, attempt, supervise
 from firebreak.settings import Settings
 
 log = structlog.get_logger()
@@ -85,7 +87,7 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         tools, every = self.tools, self.tools.settings.resync_seconds
-        self._server = await health.serve(tools.settings.port, tools.metrics, tools.pulse, self._ready)
+        self._server = await health.serve(tools.settings.port, tools.metrics.registry, tools.pulse, self._ready)
         # Known before the first verdict, or a restart would make it flap, and before the first cut, as far as may be.
         await attempt(Work.ENFORCEMENT, self._look_at_record, tools.metrics.background_failures)
         await attempt(Work.RAILS, partial(tools.rails.refresh, tools.api), tools.metrics.background_failures)

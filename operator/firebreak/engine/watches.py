@@ -13,10 +13,11 @@ import structlog
 from firebreak.api.base import Json
 from firebreak.api.playbook import QUARANTINE, REVOKE
 from firebreak.engine.metrics import Metrics
-from firebreak.engine.supervise import Work, supervise
+from firebreak.engine.work import Work
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, Forbidden, Gone, TooLarge
 from firebreak.model.change import collection
+from firebreak.service.supervise import supervise
 from firebreak.steps.drift import ADDED, PODS, POLICIES, Followed
 
 log = structlog.get_logger()

@@ -16,8 +16,9 @@ from yarl import URL
 
 from firebreak.engine.metrics import FAILED, POSTED, Metrics
 from firebreak.engine.outgoing import DEFAULT_LIMITS, PostError, PostLimits, post
-from firebreak.engine.supervise import Work, supervise
+from firebreak.engine.work import Work
 from firebreak.model.notice import Format, Notice, body
+from firebreak.service.supervise import supervise
 from firebreak.settings import Settings
 
 log = structlog.get_logger()

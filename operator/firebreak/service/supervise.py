@@ -22,25 +22,12 @@ TURN = 300.0  # seconds: no turn takes as long, also where the API server does n
 Run = Callable[[], Awaitable[None]]
 
 
-class Work(StrEnum):
-    """What runs in the background, as logs and the metric name it."""
-
-    LEADERSHIP = "leadership"
-    RESYNC = "resync"
-    APPROVALS = "approvals"
-    RAILS = "rails"
-    ENFORCEMENT = "enforcement"
-    GUARDS = "guards"
-    WATCH = "watch"
-    WEBHOOK = "webhook"
-
-
 def growing_pause(failures: int) -> float:
     """Return the seconds to wait after so many failures in a row: random, growing, bounded."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, ENOUGH)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
-async def attempt(work: Work, run: Run, failures: Counter) -> bool:
+async def attempt(work: StrEnum, run: Run, failures: Counter) -> bool:
     """Do some work once. Returns whether it came to its end; what it raises is logged and counted, not handed on."""
     try:
         await run()
@@ -51,7 +38,7 @@ async def attempt(work: Work, run: Run, failures: Counter) -> bool:
     return True
 
 
-async def supervise(work: Work, run: Run, failures: Counter) -> None:
+async def supervise(work: StrEnum, run: Run, failures: Counter) -> None:
     """Do work until it comes to its end by itself, or is cancelled. When it raises, it begins again after a pause."""
     in_a_row = 0
     while True:
@@ -66,13 +53,13 @@ class Pulse:
     """When the next turn of what Firebreak lives by is due."""
 
     def __init__(self) -> None:
-        self._due: dict[Work, float] = {}
+        self._due: dict[StrEnum, float] = {}
 
-    def expect(self, work: Work, within: float) -> None:
+    def expect(self, work: StrEnum, within: float) -> None:
         """Say that work turns now, and again within so many seconds."""
         self._due[work] = time.monotonic() + within
 
-    def overdue(self) -> list[Work]:
+    def overdue(self) -> list[StrEnum]:
         """Return what should have turned and did not: it hangs."""
         now = time.monotonic()
         return [work for work, due in self._due.items() if due < now]

@@ -1,0 +1,16 @@
+"""The names of the operator's background work."""
+
+from enum import StrEnum
+
+
+class Work(StrEnum):
+    """What runs in the background, as logs and the metric name it."""
+
+    LEADERSHIP = "leadership"
+    RESYNC = "resync"
+    APPROVALS = "approvals"
+    RAILS = "rails"
+    ENFORCEMENT = "enforcement"
+    GUARDS = "guards"
+    WATCH = "watch"
+    WEBHOOK = "webhook"
