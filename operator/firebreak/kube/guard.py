@@ -23,6 +23,7 @@ from firebreak.model.tiers import CONTAIN, ERADICATE, NODE, PRESERVE, Tier
 
 GUARD = "firebreak-guard"  # the name of what the trials would make, and of the Secret that one of them would change
 DEPLOYMENT = "firebreak"  # its Deployment
+INTAKE = "firebreak-intake"  # the account of the intake, where it is installed
 MARK: Json = {"firebreak.dev/guard": "tried"}
 FRESH = 300.0  # seconds that a fence which was seen is taken to stand
 MISSING_AGAIN = 10.0  # seconds until one that was not is tried again
@@ -126,6 +127,13 @@ def trials_of_people(namespace: str) -> tuple[Trial, ...]:
         _create("firebreak-creators", "Incident", namespace, {"spec": opened}),
         replace(_create("firebreak-quarantine-forgery", "Pod", namespace, forged), sender=POD_MAKER),
     )
+
+
+def trial_of_intake(namespace: str) -> Trial:
+    """Return what to try, as the intake's own account: an Incident that is closed before anybody looked at it."""
+    closed = {"mode": "Plan", "playbook": "contain", "source": GUARD, "state": "Closed", "verdict": "Exercise"}
+    trial = _create("firebreak-intake", "Incident", namespace, {"spec": closed})
+    return replace(trial, sender=Account(namespace, INTAKE))
 
 
 def _create(policy: str, kind: str, namespace: str, body: Json) -> Trial:

@@ -9,6 +9,8 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "firebreak"}
 
 ORIGINAL_LABELS = f"{PREFIX}/original-labels"
 INCIDENT = f"{PREFIX}/incident"
+REPEATS, LAST_SEEN = f"{PREFIX}/repeats", f"{PREFIX}/last-seen"
+"""How often the alert of an Incident came again, and the time of the last one: all that the intake changes of one."""
 ROTATE_ANNOTATION = f"{PREFIX}/rotate"
 ROTATED, RESTARTED = f"rotated.{PREFIX}/", f"restarted.{PREFIX}/"
 MARKS = (ROTATED, RESTARTED)

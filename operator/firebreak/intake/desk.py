@@ -1,0 +1,171 @@
+"""The desk: an alert becomes an Incident, once, whoever else hands in the same one at the same moment.
+
+No database: the Incident's name is a function of the alert, so the API server's uniqueness decides between replicas.
+What is there already is a repeat; what is closed and happens again gets the next generation of the name, `-2`, `-3`.
+What the API server will not have as it is (a namespace that is not there, a playbook that may not be used) is kept as
+a plan without a target that says why, for nothing may be dropped silently.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import structlog
+
+from firebreak.api.base import Json
+from firebreak.intake.alert import Alert, Severity
+from firebreak.intake.containers import Containers
+from firebreak.intake.metrics import Metrics
+from firebreak.intake.opening import Opening, incident
+from firebreak.intake.repeats import Key, Repeats, news
+from firebreak.intake.routes import Decision, Routes
+from firebreak.kube.client import Api
+from firebreak.kube.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from firebreak.kube.lanes import Lane, lane
+from firebreak.kube.seats import Seats
+from firebreak.kube.survey import find
+from firebreak.model.change import Ref
+from firebreak.model.clock import Clock
+from firebreak.model.words import printable
+
+log = structlog.get_logger()
+
+GENERATIONS = 20  # incidents of one alert within its window; what comes after counts on the last
+AT_ONCE = 8  # alerts whose calls are under way: as many as a cut's calls have seats (kube.lanes)
+PLAYBOOK = "contain"  # of what is kept although it was refused: the one that every route may name
+
+
+class Outcome(StrEnum):
+    """What became of an alert, as answers, logs and the metric name it."""
+
+    OPENED = "opened"
+    REPEATED = "repeated"
+    IGNORED = "ignored"
+    """By a route of the settings."""
+    STALE = "stale"
+    """Too old to be news: a replay, or a clock that is wrong."""
+    LOST = "lost"
+    """Not even the fallback namespace took it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one alert: its incident, or why there is none."""
+
+    outcome: Outcome
+    namespace: str = ""
+    name: str = ""
+    why: str = ""
+
+    def to_json(self) -> Json:
+        """Return what the sender is told."""
+        told = {"namespace": self.namespace, "incident": self.name, "why": self.why}
+        return {"outcome": self.outcome, **{key: value for key, value in told.items() if value}}
+
+
+class Desk:
+    """Opens incidents. `routes` may be replaced at any time; `clock` is the wall clock."""
+
+    def __init__(self, api: Api, routes: Routes, containers: Containers, metrics: Metrics, clock: Clock) -> None:
+        self.routes = routes
+        self.repeats = Repeats(api, self._again, metrics.uncounted)
+        self._api = api
+        self._containers = containers
+        self._metrics = metrics
+        self._clock = clock
+        self._seats = Seats(lambda: AT_ONCE)
+        self._under_way: dict[Key, asyncio.Task[Taken]] = {}
+
+    async def take(self, alert: Alert, turn: str) -> Taken:
+        """Open the incident of an alert, or count it. Senders take turns by `turn`, the critical ones of each apart.
+
+        Raises `Unavailable`, and other errors that are no answer to this alert; it may be taken again then.
+        """
+        taken = await self._take(alert, turn)
+        self._metrics.alerts.labels(alert.source, taken.outcome).inc()
+        return taken
+
+    def count(self, alert: Alert) -> bool:
+        """Count an alert whose incident is known here, and return whether it is; nothing is asked of anybody."""
+        if self.routes.stale(alert, self._clock()):
+            return False
+        opening = incident(alert, self.routes.decide(alert))
+        known = self.repeats.count((opening.namespace, opening.name), alert) is not None
+        if known:
+            self._metrics.alerts.labels(alert.source, Outcome.REPEATED).inc()
+        return known
+
+    async def _take(self, alert: Alert, turn: str) -> Taken:
+        if old := self.routes.stale(alert, self._clock()):
+            log.warning("alert refused", source=alert.source, rule=alert.rule, why=str(old))
+            return Taken(Outcome.STALE, why=str(old))
+        decision = self.routes.decide(alert)
+        if decision.ignore:
+            log.info("alert ignored", source=alert.source, rule=alert.rule, route=decision.route)
+            return Taken(Outcome.IGNORED, why=f"route {decision.route} says so")
+        opening = incident(alert, decision)
+        key = (opening.namespace, opening.name)
+        if under_way := self._under_way.get(key):
+            await asyncio.shield(under_way)
+        if known := self.repeats.count(key, alert):
+            return Taken(Outcome.REPEATED, known.namespace or "", known.name)
+        task = asyncio.create_task(self._open(key, alert, decision, turn))
+        self._under_way[key] = task
+        task.add_done_callback(lambda done: self._done(key, done))
+        return await asyncio.shield(task)  # who waits may go; what was begun is finished
+
+    def _done(self, key: Key, task: asyncio.Task[Taken]) -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # who waits is told; who went away need not be
+
+    async def _open(self, key: Key, alert: Alert, decision: Decision, turn: str) -> Taken:
+        opening = incident(alert, decision)
+        if opening.unresolved:
+            resolved = await self._containers.resolve(opening.unresolved)
+            opening = incident(replace(alert, subject=resolved.subject), decision, lost=resolved.why)
+        async with self._seats.seat(f"{turn} {alert.severity is Severity.CRITICAL}"):
+            with lane(Lane.CUT):
+                try:
+                    return await self._create(key, opening, alert)
+                except (NotFound, Forbidden, Invalid) as error:
+                    return await self._keep(key, alert, decision, printable(error.message))
+
+    async def _keep(self, key: Key, alert: Alert, decision: Decision, why: str) -> Taken:
+        """Keep an alert that cannot be what its route says as a plan, where such things are looked for."""
+        log.error("alert kept as a plan", source=alert.source, rule=alert.rule, route=decision.route, why=why)
+        plan = incident(alert, replace(decision, playbook=PLAYBOOK), lost=f"the API server refused it: {why}")
+        try:
+            return await self._create(key, plan, alert)
+        except (NotFound, Forbidden, Invalid) as error:
+            words = f"namespace {decision.fallback_namespace} does not take it either: {printable(error.message)}"
+            log.error("alert lost", source=alert.source, rule=alert.rule, summary=alert.summary, why=words)  # noqa: TRY400
+            return Taken(Outcome.LOST, why=words)
+
+    async def _create(self, key: Key, opening: Opening, alert: Alert) -> Taken:
+        """Create the first generation that is not over. Raises `ApiError`."""
+        ref = Ref("Incident", opening.name, opening.namespace)
+        for generation in range(1, GENERATIONS + 1):
+            name = opening.name if generation == 1 else f"{opening.name}-{generation}"
+            ref = Ref("Incident", name, opening.namespace)
+            if await self._created(ref, opening.body):
+                self.repeats.learn(key, ref, alert)
+                log.info("incident opened", incident=name, namespace=opening.namespace, rule=alert.rule)
+                return Taken(Outcome.OPENED, opening.namespace, name)
+            found = await find(self._api, ref)
+            if found is None or not news(alert, found):
+                break  # somebody else's, or of another replica; one that went at this moment is opened at the next look
+        self.repeats.learn(key, ref, alert)
+        self.repeats.count(key, alert)
+        return Taken(Outcome.REPEATED, opening.namespace, ref.name)
+
+    async def _created(self, ref: Ref, body: Json) -> bool:
+        named = {**body, "metadata": {**body["metadata"], "name": ref.name}}
+        try:
+            await self._api.create("Incident", ref.namespace, named)
+        except AlreadyExists:
+            return False
+        return True
+
+    async def _again(self, _: Key, alert: Alert) -> None:
+        await self._take(alert, "repeats")

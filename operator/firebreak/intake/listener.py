@@ -1,0 +1,153 @@
+"""The listening socket: connections accepted one by one, so that every one of them is bounded before a byte is read.
+
+A socket of asyncio's own `Server` accepts whatever comes, and keeps its first TLS context for good. Here each new
+connection gets the certificate of that moment; handshake and headers have their time; one address may hold a quarter of
+all connections, and when all are taken the kernel's queue holds who comes next.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from firebreak.intake.refusal import Refusals, Refused
+
+WAITING = 128  # connections in the kernel's queue
+FULL = 0.2  # seconds between looks at whether a connection ended
+SHARE = 4  # one address may hold one connection in so many
+LINGER = 1.0  # seconds for which what follows a refusal is read and thrown away, so that the sender sees the answer
+LONGEST_LINE = 8190  # bytes of the request line, and of each header
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Malformed(logging.Logger):
+    """Takes what aiohttp would log, a traceback for each request that is no HTTP, and refuses in our own way."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        super().__init__("firebreak.intake.http")
+        self.parent = logging.getLogger()
+        self._refusals = refusals
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **more: Any) -> None:
+        """Called with the sender's address as the only argument, and the error."""
+        if not self._refused(args, exc_info):
+            super().exception(msg, *args, exc_info=exc_info, **more)
+
+    def debug(self, msg: object, *args: object, exc_info: Any = None, **more: Any) -> None:
+        """The same, of what begins with no method at all."""
+        if not self._refused(args, exc_info):
+            super().debug(msg, *args, exc_info=exc_info, **more)
+
+    def _refused(self, args: tuple[object, ...], error: object) -> bool:
+        if not isinstance(error, HttpProcessingError):
+            return False
+        words = "this is no HTTP/1.1 request with at most 128 headers of 8 KiB"
+        self._refusals.note(plain(str(args[0])), Refused(400, "malformed", words))
+        return True
+
+
+class Listener:
+    """Accepts connections and speaks HTTP on them. `context` returns the TLS context of the moment, None for none."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        context: Callable[[], ssl.SSLContext | None],
+        refusals: Refusals,
+        *,
+        most: int,
+        head_seconds: float,
+    ) -> None:
+        self._context = context
+        self._refusals = refusals
+        self._most = most
+        self._head_seconds = head_seconds
+        self._greeting: dict[asyncio.Task[None], str] = {}
+        self._http = web.Server(
+            handler,
+            keepalive_timeout=head_seconds,  # counts from the connection's beginning, and again after each answer
+            lingering_time=LINGER,
+            auto_decompress=False,  # a body that unfolds is bounded by who wants one
+            access_log=None,
+            logger=_Malformed(refusals),
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )
+        self._socket: socket.socket | None = None
+
+    @property
+    def open(self) -> int:
+        """How many connections there are, those included whose handshake is under way."""
+        return len(self._greeting) + len(self._http.connections)
+
+    def bind(self, port: int) -> int:
+        """Begin to listen, on all addresses of both families where there are both; return the port. Raises OSError."""
+        family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+        address = ("", port)
+        self._socket = socket.create_server(
+            address, family=family, dualstack_ipv6=family is socket.AF_INET6, backlog=WAITING
+        )
+        self._socket.setblocking(False)
+        return int(self._socket.getsockname()[1])
+
+    async def run(self) -> None:
+        """Accept until cancelled. Raises OSError when no more files may be opened: it is to be begun again."""
+        loop = asyncio.get_running_loop()
+        assert self._socket is not None, "bind comes first"  # noqa: S101 - a bug, not an input
+        while True:
+            while self.open >= self._most:  # noqa: ASYNC110 - aiohttp tells nobody that a connection ended
+                await asyncio.sleep(FULL)
+            connection, peer = await loop.sock_accept(self._socket)
+            address = plain(str(peer[0]))
+            if self._of(address) >= max(1, self._most // SHARE):
+                connection.close()
+                words = "too many connections of one address are open: what is behind it has to reuse them"
+                self._refusals.note(address, Refused(0, "connections", words))
+                continue
+            task = asyncio.create_task(self._greet(connection, address))
+            self._greeting[task] = address
+            task.add_done_callback(lambda done: self._greeting.pop(done, None))
+
+    def _of(self, address: str) -> int:
+        held = Counter(self._greeting.values())
+        for each in self._http.connections:
+            peer = each.peername
+            held[plain(str(peer[0])) if isinstance(peer, tuple) else ""] += 1
+        return held[address]
+
+    async def _greet(self, connection: socket.socket, address: str) -> None:
+        context = self._context()
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._http,
+                connection,
+                ssl=context,
+                ssl_handshake_timeout=self._head_seconds if context else None,
+                ssl_shutdown_timeout=LINGER if context else None,
+            )
+        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+            connection.close()
+            reason = getattr(error, "reason", None) or type(error).__name__
+            self._refusals.note(address, Refused(0, "handshake", f"no TLS with this client: {reason}"))
+
+    async def close(self, grace: float) -> None:
+        """Stop listening, let what is being answered end within `grace` seconds, and close all connections."""
+        if self._socket:
+            self._socket.close()
+        for task in list(self._greeting):
+            task.cancel()
+        await asyncio.gather(*self._greeting, return_exceptions=True)
+        self._http.pre_shutdown()
+        await self._http.shutdown(grace)
+
+
+def plain(address: str) -> str:
+    """Return an address as people write it: on a socket of both families an IPv4 address has a prefix."""
+    return address.removeprefix("::ffff:")

@@ -1,0 +1,43 @@
+"""What the intake measures, for Prometheus."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from firebreak.intake.work import Work
+from firebreak.service.health import observe_process
+
+FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The intake's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Requests that were taken, by path.", "path")
+        self.refused = self._counter("refused", "Requests that were refused, by reason.", "reason")
+        self.alerts = self._counter("alerts", "Alerts by format and what became of them.", "source", "outcome")
+        self.events = self._counter("audit_events", "Audit events that rules looked at.")
+        self.malformed = self._counter("audit_malformed", "Audit events that could not be read.")
+        self.findings = self._counter("findings", "Findings by level.", "level")
+        self.uncounted = self._counter("repeats_uncounted", "Repeats whose count found no room.")
+        self.background_failures = self._counter(
+            "background_failures", "Background work that raised, and was begun again.", "work"
+        )
+        self.open_seconds = Histogram(
+            "firebreak_intake_open_seconds",
+            "Seconds from an alert's receipt to its Incident's creation.",
+            buckets=FAST,
+            registry=self.registry,
+        )
+        observe_process(self.registry)
+        for work in Work:
+            self.background_failures.labels(work)
+
+    def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
+        """Show a number that somebody else keeps."""
+        Gauge(f"firebreak_intake_{name}", words, registry=self.registry).set_function(value)
+
+    def _counter(self, name: str, words: str, *labels: str) -> Counter:
+        return Counter(f"firebreak_intake_{name}_total", words, labels, registry=self.registry)

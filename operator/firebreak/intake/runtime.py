@@ -1,0 +1,189 @@
+"""The running intake: parts joined, background work kept alive, all of it ended in order."""
+
+import asyncio
+import gc
+import signal
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import structlog
+from aiohttp import web
+
+from firebreak import __version__
+from firebreak.intake.access import Access, Tokens
+from firebreak.intake.alerts import Alerts
+from firebreak.intake.backlog import Backlog
+from firebreak.intake.containers import Containers
+from firebreak.intake.desk import Desk
+from firebreak.intake.formats import FORMATS, alertmanager, generic
+from firebreak.intake.limits import Budget, Rates
+from firebreak.intake.listener import Listener
+from firebreak.intake.metrics import Metrics
+from firebreak.intake.refusal import Refusals
+from firebreak.intake.routes import Routes, load
+from firebreak.intake.server import Door, Entrance
+from firebreak.intake.settings import IntakeSettings
+from firebreak.intake.tls import CertificateError, Certificates
+from firebreak.intake.work import Work
+from firebreak.kube.client import Api
+from firebreak.kube.errors import ApiError
+from firebreak.kube.guard import Answer, trial_of_intake
+from firebreak.kube.retries import CallLimits
+from firebreak.model.clock import Clock
+from firebreak.model.policies import PEOPLE, remedy
+from firebreak.service import health
+from firebreak.service.supervise import TURN, Pulse, Run, supervise
+
+log = structlog.get_logger()
+
+RELOAD = 2.0  # seconds between looks at mounted files
+GRACE = 20.0  # seconds for what was accepted to be opened, when this process is told to end
+LIMITS = CallLimits(timeout=5.0, budget=7.0)  # below alerts.ANSWER: who waits is told
+PATIENT = frozenset({alertmanager.SOURCE, generic.SOURCE})
+"""Whose senders wait for the Incident and send again what was refused with 5xx (see `alerts`)."""
+PATHS: Mapping[str, str] = {name: "alerts" if name == generic.SOURCE else name for name in FORMATS}
+"""Format to path."""
+OPEN = "anybody could open incidents: name FIREBREAK_INTAKE_TOKENS, or FIREBREAK_INTAKE_CLIENT_CA with _CLIENT_NAMES"
+CLEAR = "tokens would cross the network in the clear: name FIREBREAK_INTAKE_TLS"
+
+
+class StartError(Exception):
+    """The intake will not start as it is set. The text says why and what to do."""
+
+
+def now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Intake:
+    """Everything of a running intake. Open with `async with await Intake.start(settings, insecure=False)`."""
+
+    settings: IntakeSettings
+    api: Api
+    tokens: Tokens
+    certificates: Certificates | None
+    access: Access
+    clock: Clock = now
+    metrics: Metrics = field(default_factory=Metrics)
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        settings, metrics = self.settings, self.metrics
+        self._pulse = Pulse()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._probes: web.AppRunner | None = None
+        self.problem = ""  # of the mounted files
+        refusals, budget = Refusals(metrics.refused), Budget(settings.buffer_bytes)
+        self.desk = Desk(self.api, routes_of(settings.routes), Containers(self.api), metrics, self.clock)
+        self.backlog = Backlog(self.desk, budget, metrics)
+        door = Door(
+            entrances=self._entrances(),
+            access=self.access,
+            rates=Rates(settings.rate, settings.burst),
+            budget=budget,
+            refusals=refusals,
+            metrics=metrics,
+            body_seconds=settings.body_seconds,
+        )
+        self._listener = Listener(
+            door.handle, self._context, refusals, most=settings.connections, head_seconds=settings.head_seconds
+        )
+        metrics.watch("buffer_bytes", "Bytes of bodies that are read, and of what waits.", lambda: budget.held)
+        metrics.watch("connections", "Connections that are open.", lambda: self._listener.open)
+        metrics.watch("waiting", "Alerts that were accepted and have no Incident yet.", lambda: len(self.backlog))
+
+    @classmethod
+    async def start(cls, settings: IntakeSettings, *, insecure: bool) -> Self:
+        """Read what is mounted, and connect. Raises `StartError`, `RoutesError`, `CertificateError`."""
+        tokens = Tokens(settings.tokens, frozenset(PATHS.values()))
+        access = Access(tokens, frozenset(settings.client_names), insecure)
+        if not insecure and not (len(tokens) or access.names):
+            raise StartError(OPEN)
+        if not insecure and settings.tls is None:
+            raise StartError(CLEAR)
+        certificates = Certificates(settings.tls, settings.client_ca) if settings.tls else None
+        api = await Api.connect(settings.kubeconfig, limits=LIMITS)
+        api.session.headers["User-Agent"] = f"firebreak-intake/{__version__}"  # up to the slash: the field manager
+        if access.open:
+            log.error("insecure: whoever reaches the port opens incidents")
+        return cls(settings, api, tokens, certificates, access)
+
+    async def __aenter__(self) -> Self:
+        self.port = self._listener.bind(self.settings.port)
+        self._probes = await health.serve(self.settings.probe_port, self.metrics.registry, self._pulse, lambda: True)
+        self._keep(Work.LISTEN, self._listener.run)
+        self._keep(Work.RELOAD, self._reload)
+        self._keep(Work.REPEATS, self.desk.repeats.run)
+        self._keep(Work.GUARD, self._look_at_guard)
+        log.info("listening", port=self.port, paths=sorted(PATHS.values()), tls=self.certificates is not None)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Take nothing more, and finish what was accepted."""
+        await self._listener.close(GRACE)
+        await self.backlog.drain(GRACE)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.desk.repeats.flush()
+        if self._probes:
+            await self._probes.cleanup()
+        await self.api.session.close()
+
+    def _entrances(self) -> dict[str, Entrance]:
+        most, parts = self.settings.alert_bytes, (self.desk, self.backlog, self.metrics, self.clock)
+        return {
+            PATHS[name]: Entrance(most, Alerts(parse, name in PATIENT, *parts).take) for name, parse in FORMATS.items()
+        }
+
+    def _context(self) -> ssl.SSLContext | None:
+        return self.certificates.context if self.certificates else None
+
+    def _keep(self, work: Work, run: Run) -> None:
+        self._tasks.append(asyncio.create_task(supervise(work, run, self.metrics.background_failures), name=work))
+
+    async def _reload(self) -> None:
+        """Look at the mounted files again and again. What is no good is said once, and what was good goes on."""
+        while True:
+            self._pulse.expect(Work.RELOAD, TURN)
+            self.tokens.refresh()
+            try:
+                if self.certificates and self.certificates.refresh():
+                    log.info("certificates read")
+                self.problem = ""
+            except CertificateError as error:
+                if str(error) != self.problem:
+                    log.error("certificates not read; the ones before go on", problem=str(error))  # noqa: TRY400
+                self.problem = str(error)
+            await asyncio.sleep(RELOAD)
+
+    async def _look_at_guard(self) -> None:
+        """Say at the start whether the API server confines this account; it opens incidents either way."""
+        try:
+            if await trial_of_intake(self.settings.namespace).answer(self.api) is Answer.NOBODY:
+                log.error("guard missing", problem="policy firebreak-intake is not in force", do=remedy(PEOPLE))
+        except ApiError as error:
+            log.warning("guard not tried", error=str(error))
+
+
+def routes_of(file: Path | None) -> Routes:
+    """Return the settings file's routes, the shipped ones without a file. Raises `RoutesError`, OSError."""
+    return load(file.read_text(), str(file)) if file else Routes()
+
+
+async def receive(settings: IntakeSettings, *, insecure: bool, stop: asyncio.Event | None = None) -> None:
+    """Run the intake until it is told to stop: by SIGTERM or SIGINT, or the event."""
+    told = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    async with await Intake.start(settings, insecure=insecure):
+        gc.collect()
+        gc.freeze()  # what start-up made stays; a collection that walks it would hold up an alert
+        await told.wait()
