@@ -59,7 +59,7 @@ def test_as_installed_the_policies_about_people_are_tried_where_that_proves_some
         f"tried, and refused: {', '.join(TRIED)}; the others are read, not tried",
     )
     assert {name: told for name, told in checks.items() if name.startswith("policies")} == {
-        "policies people": ("ok", "read: 9 bound, denying, equal to this version's"),
+        "policies people": ("ok", "read: 10 bound, denying, equal to this version's"),
         "policies contain": ("ok", "read: 5 bound, denying, equal to this version's"),
         "policies preserve": ("ok", "read: 1 bound, denying, equal to this version's"),
         "policies eradicate": ("ok", "read: 3 bound, denying, equal to this version's"),

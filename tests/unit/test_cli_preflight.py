@@ -72,6 +72,21 @@ def allowing(allowed: Callable[[dict[str, Any]], bool]) -> Callable[[dict[str, A
     return lambda spec: (allowed(spec["resourceAttributes"]), "")
 
 
+async def test_the_fence_of_the_intake_s_account_is_tried_where_it_is_installed(fake: FakeApi, cli: Cli) -> None:
+    install(fake)
+    assert "guards intake" not in found(await cli("preflight", "--no-probe", "-o", "json"))
+    metadata = {"name": "firebreak-intake", "namespace": "firebreak"}
+    fake.put({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    assert found(await cli("preflight", "--no-probe", "-o", "json"))["guards intake"] == (
+        "ok",
+        "the API server refuses firebreak/firebreak-intake what is not its to do",
+    )
+    fake.fences -= {"firebreak-intake"}
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    assert found(ran)["guards intake"] == ("FAILED", "tried, and not refused: firebreak-intake")
+    assert "kubectl replace -k manifests/base/admission" in remedies(ran)["guards intake"]
+
+
 async def test_a_cluster_that_is_as_it_must_be_leaves_doubt_about_a_store_for_trying_out_only(
     fake: FakeApi, cli: Cli, tmp_path: Path
 ) -> None:
@@ -90,7 +105,7 @@ async def test_a_cluster_that_is_as_it_must_be_leaves_doubt_about_a_store_for_tr
         "rights node": ("ok", "granted to you"),
         "guards": ("unknown", "there is no account firebreak/firebreak to try them as"),
         "guards people": ("ok", f"tried, and refused: {', '.join(TRIED)}; the others are read, not tried"),
-        "policies people": ("ok", "read: 9 bound, denying, equal to this version's"),
+        "policies people": ("ok", "read: 10 bound, denying, equal to this version's"),
         "policies contain": ("ok", "read: 5 bound, denying, equal to this version's"),
         "policies preserve": ("ok", "read: 1 bound, denying, equal to this version's"),
         "policies eradicate": ("ok", "read: 3 bound, denying, equal to this version's"),

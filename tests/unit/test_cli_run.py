@@ -90,3 +90,56 @@ def test_an_option_that_would_be_ignored_is_refused(option: str) -> None:
     ran = bare("run", option, "prod")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: run takes no --context and no --namespace")
+
+
+def test_the_page_of_the_intake_s_settings_is_generated_from_them() -> None:
+    ran = bare("intake", "--settings")
+    assert (ran.code, ran.err) == (0, "")
+    words = "run `.venv/bin/firebreak intake --settings > docs/intake-settings.md`"
+    assert (PAGE.parent / "intake-settings.md").read_text() == ran.out, words
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "anybody could open incidents"),
+        ({"TOKENS": "TOKENS"}, "tokens would cross the network in the clear"),
+        ({"TLS": "TOKENS", "TOKENS": "TOKENS"}, "no certificate with its key"),
+        ({"CLIENT_CA": "ca.crt"}, "FIREBREAK_INTAKE_CLIENT_CA needs FIREBREAK_INTAKE_CLIENT_NAMES"),
+        ({"RATE": "fast"}, "FIREBREAK_INTAKE_RATE: Input should be a valid number"),
+    ],
+)
+def test_the_intake_does_not_start_open_to_everybody_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], words: str
+) -> None:
+    (tmp_path / "one").write_text("a-token-of-the-tests")
+    for name, value in settings.items():
+        monkeypatch.setenv(f"FIREBREAK_INTAKE_{name}", value.replace("TOKENS", str(tmp_path)))
+    ran = bare("intake")
+    assert ran.code != 0
+    assert words in ran.err
+
+
+async def test_the_intake_listens_until_it_is_told_to_stop(fake: FakeApi, tmp_path: Path) -> None:
+    config = write_kubeconfig(tmp_path, fake.url, "shop")
+    ports = {"FIREBREAK_INTAKE_PORT": "0", "FIREBREAK_INTAKE_PROBE_PORT": "0", "FIREBREAK_INTAKE_TOKNES": "/x"}
+    argv = [sys.executable, "-m", "firebreak", "--kubeconfig", str(config), "intake", "--insecure"]
+    process = await asyncio.create_subprocess_exec(
+        *argv, env={**os.environ, **ports}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    told = []
+    try:
+        async with asyncio.timeout(60):
+            assert process.stderr
+            while not any(line["event"] == "listening" for line in told):
+                told.append(json.loads(await process.stderr.readline()))
+            process.send_signal(signal.SIGTERM)
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, out) == (0, b"")
+    told += [json.loads(line) for line in err.decode().splitlines()]
+    assert [line["variables"] for line in told if "variables" in line] == [["FIREBREAK_INTAKE_TOKNES"]]
+    assert "insecure: whoever reaches the port opens incidents" in [line["event"] for line in told]

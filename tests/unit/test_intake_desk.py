@@ -201,6 +201,28 @@ async def test_one_whose_incident_was_deleted_opens_it_anew(fake: FakeApi, api: 
     assert len(opened(fake)) == 1
 
 
+@pytest.mark.parametrize(
+    "taken", [{"mode": "Plan"}, {"target": {"pod": "other"}}, {"podUID": "another"}, {"mode": "Plan", "target": None}]
+)
+async def test_who_takes_the_name_before_holds_up_no_containment(
+    fake: FakeApi, api: Api, taken: dict[str, Any]
+) -> None:
+    body = incident(alert(), Routes().decide(alert())).body
+    spec = {key: value for key, value in {**body["spec"], **taken}.items() if value is not None}
+    fake.put({**body, "spec": spec})
+    assert await desk(api).take(alert(), "falco") == Taken(Outcome.OPENED, "shop", f"{name_of(alert())}-2")
+
+
+async def test_who_takes_all_names_is_told_of_and_so_is_what_is_lost(fake: FakeApi, api: Api) -> None:
+    body = incident(alert(), Routes().decide(alert())).body
+    for number in range(1, 21):
+        name = name_of(alert()) + (f"-{number}" if number > 1 else "")
+        fake.put({**body, "metadata": {"name": name, "namespace": "shop"}, "spec": {**body["spec"], "mode": "Plan"}})
+    taken = await desk(api).take(alert(), "falco")
+    assert taken.outcome is Outcome.LOST
+    assert "20 incidents have the name" in taken.why
+
+
 def test_until_the_operator_says_when_an_incident_was_closed_its_last_write_does() -> None:
     entries = [
         {"time": "2026-11-21T12:00:10Z", "operation": "Update"},

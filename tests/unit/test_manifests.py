@@ -25,9 +25,11 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 
 def every_document() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every object; the settings file of the intake is none."""
     for path in sorted(ROOT.rglob("*.yaml")):
         for document in documents(path):
-            yield path, document
+            if "kind" in document:
+                yield path, document
 
 
 def by_kind(path: Path) -> dict[str, dict[str, Any]]:
@@ -80,7 +82,8 @@ def test_a_tier_is_bound_to_the_operator_s_account_only(tier: Tier) -> None:
 
 def test_no_role_outside_the_tiers_gives_the_operator_anything() -> None:
     with_roles = {path.parent.name for path, document in every_document() if "Role" in document["kind"]}
-    assert with_roles == {"tier-contain", "tier-preserve", "tier-eradicate", "tier-node", "samples"}
+    of_the_intake = {"intake", "intake-pods"}
+    assert with_roles == {"tier-contain", "tier-preserve", "tier-eradicate", "tier-node", "samples", *of_the_intake}
     bound = [path for path, document in every_document() if document["kind"].endswith("RoleBinding")]
     assert not [path for path in bound if path.parent.name == "samples"]
 
@@ -301,6 +304,7 @@ def test_containment_has_a_level_of_its_own_after_the_systems_calls_and_before_a
     flows = {flow["metadata"]["name"]: flow["spec"] for flow in documents(PRIORITY / "flows.yaml")}
     assert {name: flow["matchingPrecedence"] for name, flow in flows.items()} == {
         "firebreak-containment": 600,
+        "firebreak-intake": 605,
         "firebreak-opening": 610,
         "firebreak-rest": 620,
     }  # Kubernetes' nodes have 500, its controllers 800, kube-system 900
@@ -312,7 +316,7 @@ def test_what_is_lent_to_nobody_is_what_a_cut_waits_for() -> None:
         level["metadata"]["name"]: level["spec"]["limited"]["lendablePercent"]
         for level in documents(PRIORITY / "levels.yaml")
     }
-    assert lent == {"firebreak-containment": 0, "firebreak-opening": 0, "firebreak-rest": 50}
+    assert lent == {"firebreak-containment": 0, "firebreak-intake": 0, "firebreak-opening": 0, "firebreak-rest": 50}
 
 
 def test_no_tier_has_a_right_on_the_api_servers_priorities() -> None:

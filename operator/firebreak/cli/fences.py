@@ -13,7 +13,7 @@ from firebreak.api.base import Json
 from firebreak.cli.checks import Check, Outcome
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Forbidden
-from firebreak.kube.guard import DEPLOYMENT, Answer, Guards, Trial, trials_of_people
+from firebreak.kube.guard import DEPLOYMENT, INTAKE, Answer, Guards, Trial, trial_of_intake, trials_of_people
 from firebreak.kube.survey import find
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account
@@ -68,6 +68,20 @@ async def guards_of_people(api: Api, namespace: str, *, itself: bool) -> AsyncIt
         yield Check(name, Outcome.UNKNOWN, words, AS_ADMINISTRATOR if Answer.RIGHTS in seen else WHO_ELSE)
     else:
         yield Check(name, Outcome.OK, f"{words}; the others are read, not tried")
+
+
+async def guards_of_intake(api: Api, namespace: str, *, itself: bool) -> AsyncIterator[Check]:
+    """Try the policy about the intake's account, where it is installed, by a dry run. Raises `ApiError`."""
+    name, account = "guards intake", Account(namespace, INTAKE)
+    if not await find(api, Ref("ServiceAccount", account.name, account.namespace)):
+        return
+    answer = Answer.RIGHTS if itself else await _answer(api, trial_of_intake(namespace))
+    if answer is Answer.POLICY:
+        yield Check(name, Outcome.OK, f"the API server refuses {account} what is not its to do")
+    elif answer is Answer.NOBODY:
+        yield Check(name, Outcome.FAILED, f"{ANSWERS[answer]}: firebreak-intake", remedy(PEOPLE))
+    else:
+        yield Check(name, Outcome.UNKNOWN, ANSWERS[answer], AS_ADMINISTRATOR if answer is Answer.RIGHTS else WHO_ELSE)
 
 
 async def _answer(api: Api, trial: Trial) -> Answer:

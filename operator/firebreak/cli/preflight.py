@@ -10,7 +10,7 @@ from firebreak.cli import checks, grants
 from firebreak.cli.checks import Check, Outcome
 from firebreak.cli.cluster import open_api
 from firebreak.cli.failure import Exit, Failure
-from firebreak.cli.fences import guards, guards_of_people, policies
+from firebreak.cli.fences import guards, guards_of_intake, guards_of_people, policies
 from firebreak.cli.running import read_settings
 from firebreak.cli.session import Session
 from firebreak.cli.terminal import stack, table, words
@@ -89,6 +89,9 @@ async def _checks(api: Api, settings: Settings, wish: Wish) -> AsyncIterator[Che
         yield check
     of_people = guards_of_people(api, settings.namespace, itself=_itself(settings))
     async for check in _guarded("guards people", of_people):
+        yield check
+    of_intake = guards_of_intake(api, settings.namespace, itself=_itself(settings))
+    async for check in _guarded("guards intake", of_intake):
         yield check
     async for check in _guarded("policies", policies(api, left_out)):
         yield check

@@ -70,8 +70,11 @@ def command(function: Callable[Concatenate[Session, P], None]) -> Callable[..., 
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
     def run(**given: Any) -> None:
-        general: Options = given.pop("ctx").obj
-        options = Options(**{p.name: given.pop(p.name) for p in shared}).over(general)
+        ctx: typer.Context = given.pop("ctx")
+        options = Options(**{p.name: given.pop(p.name) for p in shared}).over(ctx.obj)
+        if ctx.invoked_subcommand:  # the command before it does nothing but keep its options
+            ctx.obj = options
+            return
         session = Session(options, Terminal(options.output or Form.TABLE))
         function(session, **given)  # type: ignore[call-arg]  # typer fills what the signature names
 

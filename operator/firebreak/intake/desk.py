@@ -13,6 +13,7 @@ from enum import StrEnum
 import structlog
 
 from firebreak.api.base import Json
+from firebreak.api.incident import Mode
 from firebreak.intake.alert import Alert, Severity
 from firebreak.intake.containers import Containers
 from firebreak.intake.metrics import Metrics
@@ -26,11 +27,12 @@ from firebreak.kube.seats import Seats
 from firebreak.kube.survey import find
 from firebreak.model.change import Ref
 from firebreak.model.clock import Clock
+from firebreak.model.loose import mapping
 from firebreak.model.words import printable
 
 log = structlog.get_logger()
 
-GENERATIONS = 20  # incidents of one alert within its window; what comes after counts on the last
+GENERATIONS = 20  # incidents of one alert within its window
 AT_ONCE = 8  # alerts whose calls are under way: as many as a cut's calls have seats (kube.lanes)
 PLAYBOOK = "contain"  # of what is kept although it was refused: the one that every route may name
 
@@ -105,7 +107,7 @@ class Desk:
             return Taken(Outcome.IGNORED, why=f"route {decision.route} says so")
         opening = incident(alert, decision)
         key = (opening.namespace, opening.name)
-        if under_way := self._under_way.get(key):
+        while under_way := self._under_way.get(key):
             await asyncio.shield(under_way)
         if known := self.repeats.count(key, alert):
             return Taken(Outcome.REPEATED, known.namespace or "", known.name)
@@ -143,21 +145,23 @@ class Desk:
             return Taken(Outcome.LOST, why=words)
 
     async def _create(self, key: Key, opening: Opening, alert: Alert) -> Taken:
-        """Create the first generation that is not over. Raises `ApiError`."""
-        ref = Ref("Incident", opening.name, opening.namespace)
+        """Create the first generation that is neither over nor of something else. Raises `ApiError`."""
         for generation in range(1, GENERATIONS + 1):
             name = opening.name if generation == 1 else f"{opening.name}-{generation}"
             ref = Ref("Incident", name, opening.namespace)
-            if await self._created(ref, opening.body):
-                self.repeats.learn(key, ref, alert)
+            created = await self._created(ref, opening.body)
+            found = None if created else await find(self._api, ref)
+            if found and (news(alert, found) or not _covers(found, opening.body)):
+                continue
+            self.repeats.learn(key, ref, alert)
+            if created:
                 log.info("incident opened", incident=name, namespace=opening.namespace, rule=alert.rule)
                 return Taken(Outcome.OPENED, opening.namespace, name)
-            found = await find(self._api, ref)
-            if found is None or not news(alert, found):
-                break  # somebody else's, or of another replica; one that went at this moment is opened at the next look
-        self.repeats.learn(key, ref, alert)
-        self.repeats.count(key, alert)
-        return Taken(Outcome.REPEATED, opening.namespace, ref.name)
+            self.repeats.count(key, alert)  # of one that went at this very moment, the count finds it gone
+            return Taken(Outcome.REPEATED, opening.namespace, name)
+        words = f"{GENERATIONS} incidents have the name {opening.name}, and none is about this, or all are closed"
+        log.error("alert lost", source=alert.source, rule=alert.rule, summary=alert.summary, why=words)
+        return Taken(Outcome.LOST, why=words)
 
     async def _created(self, ref: Ref, body: Json) -> bool:
         named = {**body, "metadata": {**body["metadata"], "name": ref.name}}
@@ -169,3 +173,13 @@ class Desk:
 
     async def _again(self, _: Key, alert: Alert) -> None:
         await self._take(alert, "repeats")
+
+
+def _covers(found: Json, wanted: Json) -> bool:
+    """Whether an incident of the name is about the same thing: who may create incidents could take the name before.
+
+    What is only planned covers nothing that is to be responded to, be it that the route said so then.
+    """
+    there, asked = mapping(found.get("spec")), wanted["spec"]
+    same = all(there.get(key) == asked.get(key) for key in ("target", "podUID"))
+    return same and (there.get("mode") == asked["mode"] or asked["mode"] == Mode.PLAN)

@@ -3,7 +3,7 @@
 Each trial is within the rights of who sends it, breaks the rule of one policy, and is a dry run on an object of
 Firebreak's own, or on a node (the exec: into a pod that does not exist). What the answer proves is that the policy is
 there, bound, and denies. `trials` are about Firebreak's own account; `firebreak-contain-incidents` is not among them,
-for that takes an incident. `trials_of_people` are about everybody else.
+for that takes an incident. `trial_of_intake` is about the intake's, `trials_of_people` are about everybody else.
 """
 
 import asyncio

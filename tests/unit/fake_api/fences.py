@@ -24,7 +24,9 @@ OF_PEOPLE = {
     ("create", "pods"): "firebreak-quarantine-forgery",
 }
 POD_MAKER = "system:serviceaccount:kube-system:replicaset-controller"
-FENCES = frozenset({*BY_TRIAL.values(), *OF_PEOPLE.values()})
+INTAKE = "system:serviceaccount:firebreak:firebreak-intake"
+OF_INTAKE = "firebreak-intake"
+FENCES = frozenset({*BY_TRIAL.values(), *OF_PEOPLE.values(), OF_INTAKE})
 
 
 def refuse(call: Call, in_force: frozenset[str]) -> None:
@@ -32,6 +34,8 @@ def refuse(call: Call, in_force: frozenset[str]) -> None:
     asked = (call.verb, call.resource)
     policy = OF_PEOPLE.get(asked) if call.user == POD_MAKER or asked not in BY_TRIAL else BY_TRIAL[asked]
     dry = call.query.get("dryRun") == "All" and call.namespace in {"firebreak", ""}
+    if call.user == INTAKE and asked == ("create", "incidents"):
+        policy = OF_INTAKE
     if policy in in_force and (dry or call.name == GUARD):
         words = f"ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: firebreak: no"
         raise ApiError(403, "Forbidden", f'{call.resource} "{call.name or GUARD}" is forbidden: {words}')

@@ -1,9 +1,12 @@
-"""`firebreak intake`: the commands about alerts that come in."""
+"""`firebreak intake ...`: alerts in, incidents out."""
 
 import typer
 
-from firebreak.cli.commands import intake_explain, intake_schema
+from firebreak.cli.commands.intake_explain import explain
+from firebreak.cli.commands.intake_run import receive
+from firebreak.cli.commands.intake_schema import schema
 
-app = typer.Typer(help="Alerts in, incidents out.", no_args_is_help=True)
-app.command("explain")(intake_explain.explain)
-app.command("schema")(intake_schema.schema)
+app = typer.Typer(invoke_without_command=True)
+app.callback()(receive)
+for each in (explain, schema):
+    app.command()(each)

@@ -20,11 +20,11 @@ def run(
 
     `firebreak run --settings` lists them all with their defaults. --kubeconfig wins over FIREBREAK_KUBECONFIG.
     """
-    from firebreak.cli.reference import show_settings
+    from firebreak.cli.reference import OPERATOR
     from firebreak.cli.running import read_settings, serve_until_told
 
     if settings:
-        show_settings(session.terminal)
+        OPERATOR.show(session.terminal)
         return
     if session.options.context or session.options.namespace:
         hint = "name a file of that context alone with --kubeconfig; Firebreak's own namespace is FIREBREAK_NAMESPACE"
