@@ -51,7 +51,7 @@ def alert(finding: Finding) -> Alert:
         rule=line(finding.rule, MOST_NAME),
         severity=SEVERITIES[finding.level],
         time=finding.time,
-        identity=identity(finding.rule, subject, *_otherwise(finding, kept)),
+        identity=identity(line(finding.rule, MOST_NAME), subject, *_otherwise(finding, kept)),
         repeats=True,
         summary=_summary(finding),
         subject=subject,
@@ -106,11 +106,11 @@ def _object(event: Event, names: Names) -> Subject:
     return Subject(namespace=names.namespace(ref.namespace), pod=pod, pod_uid=names.uid(ref.uid) if pod else "")
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class _Created(msgspec.Struct):
+class _Created(msgspec.Struct, frozen=True):
     metadata: _Metadata = _Metadata()
 
 
@@ -125,7 +125,7 @@ def _generated(event: Event) -> str:
 def _otherwise(finding: Finding, fields: dict[str, str]) -> tuple[str, ...]:
     """Return what tells findings of one rule apart that are about no pod and no account of a service."""
     if finding.group:
-        return tuple(f"{key}={value}" for key, value in finding.group)
+        return tuple(line(f"{key}={value}") for key, value in finding.group)
     about = ("user",) if finding.aim is Aim.CALLER else ("resource", "namespace", "name")
     return tuple(fields.get(key, "") for key in about)
 

@@ -81,7 +81,7 @@ def _target(subject: Subject) -> tuple[Target | None, str]:
 
 def _reason(alert: Alert, missing: str) -> str:
     """Return why, in words; what is missing is never what is cut off."""
-    notes = list(alert.notes) + ([f"no target, so nothing is done: {missing}"] if missing else [])
+    notes = list(alert.notes) + ([f"no target, so this only plans: {missing}"] if missing else [])
     end = f" [{'; '.join(notes)}]"[: MOST_REASON // 2] if notes else ""
     return alert.summary[: MOST_REASON - len(end)] + end
 

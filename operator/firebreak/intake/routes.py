@@ -25,6 +25,7 @@ RESPONDING = frozenset({Severity.HIGH, Severity.CRITICAL})
 AHEAD = timedelta(minutes=5)
 """How far ahead of ours a sender's clock may be."""
 MOST_BYTES = 2**18
+SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=7)
 DURATION = re.compile(r"([1-9]\d{0,5})([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -34,20 +35,19 @@ class RoutesError(ValueError):
 
 
 def _duration(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value
     found = DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        message = "want a number and a unit: 90s, 30m, 1h, 7d"
+    duration = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else timedelta()
+    if not SHORTEST <= duration <= LONGEST:
+        message = "want a number and a unit, between 1m and 7d: 90s, 30m, 1h"
         raise ValueError(message)
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    return duration
 
 
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(minutes=1), le=timedelta(days=7))]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Glob = Annotated[str, Field(min_length=1, max_length=256)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_listed), Field(min_length=1, max_length=100)]
 

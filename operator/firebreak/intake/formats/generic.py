@@ -110,8 +110,6 @@ def parse(body: bytes, headers: Mapping[str, str], now: datetime) -> Parsed:  # 
         return refused("the body", "it has no list `alerts`", NEXT)
     if unknown := sorted(line(key, MOST_NAME) for key in document.keys() - {"alerts"}):
         return refused("the body", f"unknown key {unknown[0]!r}; there is `alerts` only", NEXT)
-    if not document["alerts"]:
-        return refused("the body", "its list `alerts` is empty", NEXT)
     return each_of(document["alerts"], "alerts", _alert)
 
 

@@ -150,6 +150,8 @@ def each_of(items: Sequence[Any], what: str, read: Callable[[Any], Alert | Refus
 
     `read` returns an alert, or what opens nothing rightly; it raises UnreadableError for what is not as it should be.
     """
+    if not items:
+        return refused("the body", f"it holds no {what}", "send at least one")
     alerts: list[Alert] = []
     refusals: list[Refusal] = []
     passed: list[Refusal] = []
@@ -220,10 +222,11 @@ class Names:
 
 def account(user: Any, names: Names) -> Subject:
     """Return the service account that a user name means; nothing for a person, a node, or what is none."""
-    named = user.removeprefix(ACCOUNT).partition(":") if isinstance(user, str) and user.startswith(ACCOUNT) else None
-    if named is None:
+    if not isinstance(user, str) or not user.startswith(ACCOUNT):
         return Subject()
-    return Subject(namespace=names.namespace(named[0]), service_account=names.object("service account", named[2]))
+    first, _, second = user.removeprefix(ACCOUNT).partition(":")
+    namespace, name = names.namespace(first), names.object("service account", second)
+    return Subject(namespace=namespace, service_account=name) if namespace and name else Subject()
 
 
 def is_there(value: Any) -> bool:
