@@ -31,8 +31,8 @@ def ensure(paths: Paths) -> None:
     """Make what is missing: two authorities, server and client certificates, token keys, kubeconfigs."""
     pki = paths.pki
     pki.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _authority(pki, "ca", "firebreak-ca")
-    _authority(pki, "front-proxy-ca", "firebreak-front-proxy-ca")
+    authority(pki, "ca", "firebreak-ca")
+    authority(pki, "front-proxy-ca", "firebreak-front-proxy-ca")
     _server(pki, "apiserver", "/CN=kube-apiserver", API_SERVER_NAMES)
     node_names = f"DNS:{settings.NODE},IP:{settings.NODE_IP},IP:127.0.0.1"
     _server(pki, "kubelet-server", NODE_SUBJECT, node_names)
@@ -47,7 +47,8 @@ def ensure(paths: Paths) -> None:
         _write_once(file, _kubeconfig(pki, name))
 
 
-def _authority(pki: Path, name: str, common_name: str) -> None:
+def authority(pki: Path, name: str, common_name: str) -> None:
+    """Make an authority, NAME.crt and NAME.key, unless it is there."""
     if (pki / f"{name}.crt").exists():
         return
     _key(pki, name)
@@ -58,14 +59,15 @@ def _authority(pki: Path, name: str, common_name: str) -> None:
 
 
 def _server(pki: Path, name: str, subject: str, alternative_names: str) -> None:
-    _certificate(pki, name, subject, "ca", f"extendedKeyUsage=serverAuth\nsubjectAltName={alternative_names}\n")
+    certificate(pki, name, subject, "ca", f"extendedKeyUsage=serverAuth\nsubjectAltName={alternative_names}\n")
 
 
 def _client(pki: Path, name: str, subject: str, authority: str = "ca") -> None:
-    _certificate(pki, name, subject, authority, "extendedKeyUsage=clientAuth\n")
+    certificate(pki, name, subject, authority, "extendedKeyUsage=clientAuth\n")
 
 
-def _certificate(pki: Path, name: str, subject: str, authority: str, extensions: str) -> None:
+def certificate(pki: Path, name: str, subject: str, authority: str, extensions: str) -> None:
+    """Make a certificate, NAME.crt and NAME.key, signed by an authority of the same folder, unless it is there."""
     if (pki / f"{name}.crt").exists():
         return
     _key(pki, name)
