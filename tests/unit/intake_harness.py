@@ -15,7 +15,9 @@ import aiohttp
 from prometheus_client import generate_latest
 
 from fake_api import FakeApi, Obj
+from firebreak.detect.rules import Ruleset
 from firebreak.intake.access import Access, Tokens
+from firebreak.intake.routes import Routes
 from firebreak.intake.runtime import PATHS, Intake
 from firebreak.intake.settings import IntakeSettings
 from firebreak.intake.tls import Certificates
@@ -68,15 +70,17 @@ async def intake(
     tls: Path | None = None,
     clock: Clock = lambda: NOW,
     client: ssl.SSLContext | None = None,
+    rules: Path | None = None,
     **settings: Any,
 ) -> AsyncIterator[Sender]:
     """Run an intake until the block ends. Without tokens and names everybody is let in."""
     chosen = IntakeSettings(port=0, probe_port=0, tokens=tokens, tls=tls, **settings)
-    known = Tokens(tokens, frozenset(PATHS.values()))
+    known = Tokens(tokens, frozenset({*PATHS.values(), "audit"}))
     access = Access(known, frozenset(chosen.client_names), insecure=not (tokens or chosen.client_names))
     certificates = Certificates(tls, chosen.client_ca) if tls else None
     connector = aiohttp.TCPConnector(ssl=client or True, limit=0)
-    running = Intake(chosen, connect(fake, IMPATIENT), known, certificates, access, clock)
+    ruleset = Ruleset.load([rules]) if rules else None
+    running = Intake(chosen, connect(fake, IMPATIENT), known, certificates, access, Routes(), ruleset, clock)
     async with running, aiohttp.ClientSession(connector=connector) as session:
         yield Sender(running, session, "https" if tls else "http")
 

@@ -5,6 +5,7 @@ import structlog
 from firebreak.cli.failure import Failure
 from firebreak.cli.logs import configure
 from firebreak.cli.running import unknown_variables
+from firebreak.detect.rules import RuleErrors
 from firebreak.intake.routes import RoutesError
 from firebreak.intake.runtime import StartError, receive
 from firebreak.intake.settings import IntakeSettings
@@ -22,5 +23,5 @@ async def receive_until_told(settings: IntakeSettings, *, insecure: bool) -> Non
         await receive(settings, insecure=insecure)
     except StartError as error:
         raise Failure(str(error), "all settings: firebreak intake --settings; to try it out: --insecure") from error
-    except (RoutesError, CertificateError) as error:
+    except (RoutesError, RuleErrors, CertificateError) as error:
         raise Failure(str(error), "correct the file and start again") from error

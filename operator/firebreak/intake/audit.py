@@ -7,12 +7,14 @@ checkpoint.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
 import structlog
 
 from firebreak.detect.event import Event
 from firebreak.detect.finding import Finding
+from firebreak.detect.shallow import shallow
 from firebreak.intake import findings
 from firebreak.intake.backlog import Backlog
 from firebreak.intake.limits import Budget
@@ -29,6 +31,29 @@ Decode = Callable[[bytes], Iterable[object]]
 """Yields each `Event` of a document, and something that says why in the place of what is none."""
 Feed = Callable[[Event], list[Finding]]
 """All rules and correlations; an event that was seen before finds nothing."""
+
+
+class _Batch(msgspec.Struct):
+    """An `EventList` of audit.k8s.io/v1."""
+
+    items: tuple[msgspec.Raw, ...]
+
+
+_BATCH, _EVENT = msgspec.json.Decoder(_Batch), msgspec.json.Decoder(Event)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def batch(body: bytes) -> Iterator[Event | None]:
+    """Yield the events that an API server's webhook sent, None in the place of what is none."""
+    try:
+        items = _BATCH.decode(shallow(body)).items
+    except _UNREADABLE:
+        items = (msgspec.Raw(),)
+    for item in items:
+        try:
+            yield _EVENT.decode(item)
+        except _UNREADABLE:
+            yield None
 
 
 class AuditStream:

@@ -14,8 +14,12 @@ import structlog
 from aiohttp import web
 
 from firebreak import __version__
+from firebreak.detect.allowing import read_allowances
+from firebreak.detect.evaluate import Detector
+from firebreak.detect.rules import SHIPPED, Ruleset
 from firebreak.intake.access import Access, Tokens
 from firebreak.intake.alerts import Alerts
+from firebreak.intake.audit import AuditStream, batch
 from firebreak.intake.backlog import Backlog
 from firebreak.intake.containers import Containers
 from firebreak.intake.desk import Desk
@@ -24,7 +28,7 @@ from firebreak.intake.limits import Budget, Rates
 from firebreak.intake.listener import Listener
 from firebreak.intake.metrics import Metrics
 from firebreak.intake.refusal import Refusals
-from firebreak.intake.routes import Routes, load
+from firebreak.intake.routes import AUDIT, Routes, load
 from firebreak.intake.server import Door, Entrance
 from firebreak.intake.settings import IntakeSettings
 from firebreak.intake.tls import CertificateError, Certificates
@@ -69,6 +73,9 @@ class Intake:
     tokens: Tokens
     certificates: Certificates | None
     access: Access
+    routes: Routes
+    ruleset: Ruleset | None = None
+    """Without rules nobody may send audit events."""
     clock: Clock = now
     metrics: Metrics = field(default_factory=Metrics)
     port: int = 0
@@ -80,8 +87,9 @@ class Intake:
         self._probes: web.AppRunner | None = None
         self.problem = ""  # of the mounted files
         refusals, budget = Refusals(metrics.refused), Budget(settings.buffer_bytes)
-        self.desk = Desk(self.api, routes_of(settings.routes), Containers(self.api), metrics, self.clock)
+        self.desk = Desk(self.api, self.routes, Containers(self.api), metrics, self.clock)
         self.backlog = Backlog(self.desk, budget, metrics)
+        self._stream = self._rules(self.ruleset, budget) if self.ruleset else None
         door = Door(
             entrances=self._entrances(),
             access=self.access,
@@ -100,19 +108,20 @@ class Intake:
 
     @classmethod
     async def start(cls, settings: IntakeSettings, *, insecure: bool) -> Self:
-        """Read what is mounted, and connect. Raises `StartError`, `RoutesError`, `CertificateError`."""
-        tokens = Tokens(settings.tokens, frozenset(PATHS.values()))
+        """Read what is mounted, and connect. Raises `StartError`, and what is wrong with a file."""
+        tokens = Tokens(settings.tokens, frozenset({*PATHS.values(), AUDIT}))
         access = Access(tokens, frozenset(settings.client_names), insecure)
         if not insecure and not (len(tokens) or access.names):
             raise StartError(OPEN)
         if not insecure and settings.tls is None:
             raise StartError(CLEAR)
         certificates = Certificates(settings.tls, settings.client_ca) if settings.tls else None
+        routes, ruleset = routes_of(settings.routes), ruleset_of(settings)
         api = await Api.connect(settings.kubeconfig, limits=LIMITS)
         api.session.headers["User-Agent"] = f"firebreak-intake/{__version__}"  # up to the slash: the field manager
         if access.open:
             log.error("insecure: whoever reaches the port opens incidents")
-        return cls(settings, api, tokens, certificates, access)
+        return cls(settings, api, tokens, certificates, access, routes, ruleset)
 
     async def __aenter__(self) -> Self:
         self.port = self._listener.bind(self.settings.port)
@@ -121,7 +130,9 @@ class Intake:
         self._keep(Work.RELOAD, self._reload)
         self._keep(Work.REPEATS, self.desk.repeats.run)
         self._keep(Work.GUARD, self._look_at_guard)
-        log.info("listening", port=self.port, paths=sorted(PATHS.values()), tls=self.certificates is not None)
+        if self._stream:
+            self._keep(Work.DETECT, self._stream.run)
+        log.info("listening", port=self.port, paths=sorted(self._entrances()), tls=self.certificates is not None)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -138,9 +149,14 @@ class Intake:
 
     def _entrances(self) -> dict[str, Entrance]:
         most, parts = self.settings.alert_bytes, (self.desk, self.backlog, self.metrics, self.clock)
-        return {
+        found = {
             PATHS[name]: Entrance(most, Alerts(parse, name in PATIENT, *parts).take) for name, parse in FORMATS.items()
         }
+        return found | ({AUDIT: Entrance(self.settings.audit_bytes, self._stream.take)} if self._stream else {})
+
+    def _rules(self, ruleset: Ruleset, budget: Budget) -> AuditStream:
+        detector = Detector(ruleset)
+        return AuditStream(batch, lambda event: detector.feed(event, self.clock()), self.backlog, budget, self.metrics)
 
     def _context(self) -> ssl.SSLContext | None:
         return self.certificates.context if self.certificates else None
@@ -175,6 +191,12 @@ class Intake:
 def routes_of(file: Path | None) -> Routes:
     """Return the settings file's routes, the shipped ones without a file. Raises `RoutesError`, OSError."""
     return load(file.read_text(), str(file)) if file else Routes()
+
+
+def ruleset_of(settings: IntakeSettings) -> Ruleset | None:
+    """Return the rules, None where there are none. Raises `RuleErrors`, OSError."""
+    paths = [path for path in (SHIPPED, settings.rules) if path and path.exists()]
+    return Ruleset.load(paths, read_allowances(settings.allow) if settings.allow else ()) if paths else None
 
 
 async def receive(settings: IntakeSettings, *, insecure: bool, stop: asyncio.Event | None = None) -> None:

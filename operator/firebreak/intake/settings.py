@@ -29,9 +29,7 @@ class IntakeSettings(BaseSettings):
     )
     routes: Path | None = Field(default=None, description="Settings file from alert to playbook, mode and severity.")
     rules: Path | None = Field(default=None, description="Directory of Sigma rules beside those that are shipped.")
-    allow: Path | None = Field(default=None, description="File of identities that rules leave alone.")
-    audit_log: Path | None = Field(default=None, description="The API server's audit log file, to be followed.")
-    checkpoint: Path | None = Field(default=None, description="Where the follower of that file keeps how far it got.")
+    allow: Path | None = Field(default=None, description="File of accounts that the rules leave alone.")
     namespace: str = Field(default="firebreak", description="Firebreak's own namespace.")
     kubeconfig: str | None = Field(default=None, description="Kubeconfig; default as kubectl's, in a pod its account.")
     connections: int = Field(
@@ -52,11 +50,6 @@ class IntakeSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        if self.audit_log and not self.checkpoint:
-            message = (
-                "FIREBREAK_INTAKE_AUDIT_LOG needs FIREBREAK_INTAKE_CHECKPOINT: a restart would lose or repeat events"
-            )
-            raise ValueError(message)
         if self.client_names and not self.client_ca:
             message = "FIREBREAK_INTAKE_CLIENT_NAMES needs FIREBREAK_INTAKE_CLIENT_CA: who vouches for these names"
             raise ValueError(message)

@@ -10,5 +10,4 @@ class Work(StrEnum):
     RELOAD = "reload"
     REPEATS = "repeats"
     DETECT = "detect"
-    FOLLOW = "follow"
     GUARD = "guard"

@@ -1,0 +1,141 @@
+"""Audit events in: accepted at once, put through the rules after, each finding an alert like any other."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import unhurried
+from fake_api import FakeApi, Fault, Hold
+from firebreak.detect.event import Event
+from firebreak.intake.audit import batch
+from intake_harness import Sender, intake, opened, until
+
+RULE = """
+name: exec-into-pod
+title: Exec into a pod
+id: 6a2a1d1e-8a3e-4f0e-9a51-6f0f8f1f0a01
+status: stable
+description: Somebody enters a pod.
+references: ["https://attack.mitre.org/techniques/T1609/"]
+author: Firebreak
+date: 2026-11-21
+tags: [attack.t1609]
+level: LEVEL
+falsepositives: [people who look after it]
+logsource: {product: kubernetes, service: audit}
+detection:
+  selection: {verb: [get, create], objectRef.resource: pods, objectRef.subresource: exec}
+  condition: selection
+firebreak: {target: object, cases: {match: [], miss: []}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def a_shop(fake: FakeApi) -> None:
+    for name in ("shop", "firebreak"):
+        fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    (tmp_path / "exec.yaml").write_text(RULE.replace("LEVEL", "high"))
+    return tmp_path
+
+
+def execs(pod: str = "web-1", number: int = 1, **more: Any) -> dict[str, Any]:
+    """An exec as the API server records it."""
+    return {
+        "auditID": f"id-{number}",
+        "stage": "ResponseComplete",
+        "verb": "get",
+        "user": {"username": "eve"},
+        "objectRef": {"resource": "pods", "subresource": "exec", "namespace": "shop", "name": pod},
+        "responseStatus": {"code": 101},
+        "stageTimestamp": "2026-11-21T11:59:59.000000Z",
+        **more,
+    }
+
+
+def events(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": list(items)}
+
+
+async def looked_at(sender: Sender, number: int) -> None:
+    await until(lambda: sender.metric("audit_events_total") >= number)
+
+
+async def test_an_exec_becomes_an_incident_about_the_pod_and_what_is_ordinary_nothing(
+    fake: FakeApi, rules: Path
+) -> None:
+    async with intake(fake, rules=rules) as sender:
+        answered = await sender.post("audit", events(execs(), execs(verb="list", number=2)))
+        assert answered.status == 200
+        await fake.until(lambda: opened(fake, "shop") != [])
+        assert sender.metric('findings_total{level="high"}') == 1
+    (found,) = opened(fake)
+    assert (found["spec"]["target"], found["spec"]["source"]) == ({"pod": "web-1"}, "audit")
+    assert json.loads(found["metadata"]["annotations"]["firebreak.dev/alert"])["auditIDs"] == ["id-1"]
+
+
+async def test_a_batch_that_is_sent_again_finds_nothing_again(fake: FakeApi, rules: Path) -> None:
+    async with intake(fake, rules=rules) as sender:
+        for _ in range(3):
+            await sender.post("audit", events(execs()))
+        await looked_at(sender, 3)
+        assert sender.metric('findings_total{level="high"}') == 1
+
+
+async def test_what_is_no_event_is_counted_and_the_others_of_its_batch_are_looked_at(
+    fake: FakeApi, rules: Path
+) -> None:
+    async with intake(fake, rules=rules) as sender:
+        await sender.post("audit", events({"verb": 7}, execs()))
+        await sender.post("audit", b"no json at all")
+        await until(lambda: sender.metric("audit_malformed_total") == 2)
+        await until(lambda: len(opened(fake)) == 1 and sender.metric("buffer_bytes") == 0)
+
+
+async def test_the_api_server_is_answered_before_the_rules_have_looked_and_told_to_come_again_when_too_much_waits(
+    fake: FakeApi, rules: Path
+) -> None:
+    there = asyncio.Event()
+    fake.faults.add(Fault(when=lambda call: call.verb == "create", how=Hold(there)))
+    async with intake(fake, rules=rules, buffer_bytes=2**20) as sender:
+        many = [events(*(execs(f"web-{n}-{m}", 100 * n + m) for m in range(100))) for n in range(40)]
+        answers = [await sender.post("audit", each) for each in many]
+        assert {each.status for each in answers} == {200, 503}
+        refused = next(each for each in answers if each.status == 503)
+        assert (refused.body["refused"], refused.headers["Retry-After"]) == ("overload", "5")
+        taken = sum(each.status == 200 for each in answers)
+        there.set()
+        await until(lambda: len(opened(fake)) == 100 * taken)
+        assert sender.metric("buffer_bytes") == 0
+
+
+async def test_without_rules_there_is_no_such_path(fake: FakeApi) -> None:
+    async with intake(fake) as sender:
+        assert (await sender.post("audit", events(execs()))).status == 404
+
+
+def test_an_event_that_is_nested_without_end_hides_no_other() -> None:
+    deep = '{"verb": "patch", "requestObject": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    body = '{"items": [' + deep + ', {"verb": "get"}]}'
+    assert [event.verb if event else None for event in batch(body.encode())] == ["patch", "get"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda of: st.lists(of) | st.dictionaries(st.text(), of)
+)
+
+
+@unhurried
+@given(
+    st.binary() | JSON.map(json.dumps).map(str.encode) | st.lists(JSON).map(lambda i: json.dumps({"items": i}).encode())
+)
+def test_whatever_comes_is_an_event_or_nothing(body: bytes) -> None:
+    assert all(each is None or isinstance(each, Event) for each in batch(body))
