@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks import capture, containment, idle, packets, process, storm
+from benchmarks import capture, containment, idle, intake, packets, process, storm
 from benchmarks.figures import Section, table
 from benchmarks.waiting import Unmeasurable
 from cluster.choose import choose
@@ -25,6 +25,7 @@ Part = Callable[[ClusterInfo, int], Coroutine[Any, Any, Section]]
 PARTS: dict[str, tuple[Part, int]] = {
     "containment": (containment.measure, 40),
     "storm": (storm.measure, 5),
+    "intake": (intake.measure, 20),
     "packets": (packets.measure, 8),
     "capture": (capture.measure, 3),
     "idle": (idle.measure, 1),

@@ -93,9 +93,18 @@ class Scene:
         return await self._event("create", "incidents", pod)
 
     async def cut(self, incident: Json) -> Calls:
-        """Return the calls by which Firebreak cut the pod of an incident of the pod's name."""
-        name = incident["metadata"]["name"]
-        return await self._calls(name, IncidentRef(self.namespace, name, incident["metadata"]["uid"]))
+        """Return the calls by which Firebreak cut the pod of an incident."""
+        metadata = incident["metadata"]
+        by = IncidentRef(self.namespace, metadata["name"], metadata["uid"])
+        return await self._calls(incident["spec"]["target"]["pod"], by)
+
+    async def about(self, pod: str) -> Json:
+        """Wait for an incident about a pod, whoever opens it and whatever its name is."""
+        return await until(lambda: self._about(pod))
+
+    async def _about(self, pod: str) -> Json | None:
+        every = await self.api.list_all("Incident", self.namespace)
+        return next((each for each in every if each["spec"]["target"]["pod"] == pod), None)
 
     async def cut_bare(self, pods: Iterable[str]) -> list[Calls]:
         """Cut pods with a bare client: the same calls, all at once; return them in the order of the pods."""

@@ -14,11 +14,12 @@ from builders import unhurried
 from fake_api import Answer, FakeApi, Fault, Meanwhile, Obj, running_fake
 from firebreak.intake.alert import Alert, Severity, Subject
 from firebreak.intake.containers import Containers
-from firebreak.intake.desk import Desk, Outcome, Taken
+from firebreak.intake.desk import Desk
 from firebreak.intake.metrics import Metrics
 from firebreak.intake.opening import incident
 from firebreak.intake.repeats import Repeats, closed_at
 from firebreak.intake.routes import Routes
+from firebreak.intake.taken import Outcome, Taken
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Unavailable
 from firebreak.model.change import Ref

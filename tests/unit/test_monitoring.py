@@ -14,6 +14,7 @@ from fake_api import FakeApi
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import TOLD
 from firebreak.evidence.store import EvidenceStore
+from firebreak.intake.metrics import Metrics as IntakeMetrics
 from harness import replica
 from world import incident, shop
 
@@ -47,7 +48,8 @@ def samples(*incidents: dict[str, Any]) -> dict[tuple[str, ...], float]:
 def test_an_alert_speaks_of_what_is_exported(rule: dict[str, Any]) -> None:
     metrics = Metrics()
     metrics.conditions.incidents = lambda: [with_conditions(condition("Contained"))]
-    labels = {sample.name: set(sample.labels) for family in metrics.registry.collect() for sample in family.samples}
+    families = [*metrics.registry.collect(), *IntakeMetrics().registry.collect()]
+    labels = {sample.name: set(sample.labels) for family in families for sample in family.samples}
     named = SELECTOR.findall(rule["expr"])
     assert named
     for metric, matchers in named:
@@ -68,13 +70,14 @@ def test_an_alert_says_how_bad_it_is_what_it_means_and_what_to_do(rule: dict[str
 def test_there_is_an_alert_for_each_thing_that_must_not_go_unseen() -> None:
     assert {rule["alert"].removeprefix("Firebreak") for rule in RULES} == {
         "ContainmentLost", "Undone", "WaitsForApproval", "CaptureFailing", "Stalled", "GuardMissing", "Down",
-        "NoLeader", "NotificationsFailing", "BackgroundFailing",
+        "NoLeader", "NotificationsFailing", "BackgroundFailing", "AlertsLost", "AlertsRefused",
     }  # fmt: skip
 
 
 def test_the_component_lists_its_files_and_scrapes_the_port_of_the_deployment() -> None:
     assert yaml.safe_load((COMPONENT / "kustomization.yaml").read_text())["resources"] == [
         "podmonitor.yaml",
+        "podmonitor-intake.yaml",
         "rules.yaml",
     ]
     monitor = yaml.safe_load((COMPONENT / "podmonitor.yaml").read_text())["spec"]

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from firebreak.api.base import Json
 from firebreak.intake.alert import Alert
 from firebreak.intake.backlog import Backlog
-from firebreak.intake.desk import Desk, Outcome, Taken
+from firebreak.intake.desk import Desk
 from firebreak.intake.formats.parsed import Parse, Parsed
 from firebreak.intake.metrics import Metrics
-from firebreak.intake.refusal import SOON, Refused, overloaded
+from firebreak.intake.refusal import SOON, UNAVAILABLE, Refused, overloaded
 from firebreak.intake.server import Letter, Reply
+from firebreak.intake.taken import Outcome, Taken
 from firebreak.kube.errors import ApiError
 from firebreak.model.clock import Clock
 
@@ -65,10 +66,10 @@ class Alerts:
                 found = await asyncio.gather(*(self._open(alert, letter, begun) for alert in parsed.alerts))
         except TimeoutError:
             words = "the API server did not take it in time; send it again"
-            raise Refused(503, "unavailable", words, SOON) from None
+            raise Refused(503, UNAVAILABLE, words, SOON) from None
         except ApiError as error:
             words = f"the API server does not take it now ({type(error).__name__}); send it again"
-            raise Refused(503, "unavailable", words, SOON) from error
+            raise Refused(503, UNAVAILABLE, words, SOON) from error
         if all(taken.outcome is Outcome.LOST for taken in found) and found:
             raise Refused(500, "lost", found[0].why)
         counts = Counter(str(taken.outcome) for taken in found)

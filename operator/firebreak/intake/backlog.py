@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import structlog
 
 from firebreak.intake.alert import Alert
-from firebreak.intake.desk import Desk, Outcome
+from firebreak.intake.desk import Desk
 from firebreak.intake.limits import Budget
 from firebreak.intake.metrics import Metrics
+from firebreak.intake.taken import Outcome
 from firebreak.kube.errors import ApiError
 from firebreak.service.supervise import growing_pause
 

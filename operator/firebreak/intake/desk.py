@@ -7,8 +7,7 @@ a plan without a target that says why, for nothing may be dropped silently.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 import structlog
 
@@ -20,6 +19,7 @@ from firebreak.intake.metrics import Metrics
 from firebreak.intake.opening import Opening, incident
 from firebreak.intake.repeats import Key, Repeats, news
 from firebreak.intake.routes import Decision, Routes
+from firebreak.intake.taken import Outcome, Taken
 from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from firebreak.kube.lanes import Lane, lane
@@ -35,34 +35,6 @@ log = structlog.get_logger()
 GENERATIONS = 20  # incidents of one alert within its window
 AT_ONCE = 8  # alerts whose calls are under way: as many as a cut's calls have seats (kube.lanes)
 PLAYBOOK = "contain"  # of what is kept although it was refused: the one that every route may name
-
-
-class Outcome(StrEnum):
-    """What became of an alert, as answers, logs and the metric name it."""
-
-    OPENED = "opened"
-    REPEATED = "repeated"
-    IGNORED = "ignored"
-    """By a route of the settings."""
-    STALE = "stale"
-    """Too old to be news: a replay, or a clock that is wrong."""
-    LOST = "lost"
-    """Not even the fallback namespace took it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of one alert: its incident, or why there is none."""
-
-    outcome: Outcome
-    namespace: str = ""
-    name: str = ""
-    why: str = ""
-
-    def to_json(self) -> Json:
-        """Return what the sender is told."""
-        told = {"namespace": self.namespace, "incident": self.name, "why": self.why}
-        return {"outcome": self.outcome, **{key: value for key, value in told.items() if value}}
 
 
 class Desk:

@@ -4,6 +4,10 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from firebreak.intake.formats import FORMATS
+from firebreak.intake.refusal import SERVERS_FAULT
+from firebreak.intake.routes import AUDIT
+from firebreak.intake.taken import Outcome
 from firebreak.intake.work import Work
 from firebreak.service.health import observe_process
 
@@ -32,8 +36,16 @@ class Metrics:
             registry=self.registry,
         )
         observe_process(self.registry)
+        self._begin_at_nothing()
+
+    def _begin_at_nothing(self) -> None:
+        """Let what alerts look at be there from the start: an increase from no sample is none to Prometheus."""
         for work in Work:
             self.background_failures.labels(work)
+        for source in (*FORMATS, AUDIT):
+            self.alerts.labels(source, Outcome.LOST)
+        for reason in SERVERS_FAULT:
+            self.refused.labels(reason)
 
     def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
         """Show a number that somebody else keeps."""

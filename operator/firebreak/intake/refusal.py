@@ -11,6 +11,8 @@ log = structlog.get_logger()
 
 TOLD_AGAIN = 10.0  # seconds: whoever floods us with what is refused does not flood the log
 MOST_TOLD = 1000  # pairs of reason and sender that are remembered
+OVERLOAD, UNAVAILABLE = SERVERS_FAULT = ("overload", "unavailable")
+"""Reasons that are none of the sender's making: what never comes again is lost by them."""
 SOON = 5  # seconds after which a sender may try again what overload refused
 
 
@@ -29,7 +31,7 @@ class Refused(Exception):
 
 def overloaded(words: str) -> Refused:
     """Return a refusal that senders repeat: Alertmanager and the API server try 503 again, and not 429."""
-    return Refused(503, "overload", words, SOON)
+    return Refused(503, OVERLOAD, words, SOON)
 
 
 @dataclass
