@@ -10,7 +10,7 @@ CLUSTER := PYTHONPATH=tests/e2e $(RUN)/python -m cluster
 IMAGE ?= firebreak:dev
 ARGS ?=
 
-.PHONY: help demo demo-clean test unit crash fuzz e2e lint format crds policies image image-twice score bench soak cluster-up cluster-down cluster-info
+.PHONY: help demo demo-clean test unit crash fuzz e2e lint format crds policies image image-twice score bench bench-detect soak cluster-up cluster-down cluster-info
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ score: .venv/.ready ## a strict policy check of the manifests
 
 bench: image ## speed on the test cluster, as ratios against the floor
 	@PYTHONPATH=tests/e2e:tests/unit $(RUN)/python -m benchmarks $(ARGS)
+
+bench-detect: .venv/.ready ## speed of detection on audit events, as a ratio against the bare decoder; needs no cluster
+	@PYTHONPATH=tests/e2e:tests/unit $(RUN)/python -m benchmarks --only detect $(ARGS)
 
 soak: image ## many incidents one after another, and nothing that grows (about an hour; ARGS="--incidents 200" for less)
 	@PYTHONPATH=tests/e2e:tests/unit $(RUN)/python -m benchmarks.soak $(ARGS)

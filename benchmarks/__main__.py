@@ -8,10 +8,11 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import capture, containment, idle, intake, packets, process, storm
+from benchmarks import capture, containment, detect, idle, intake, packets, process, storm
 from benchmarks.figures import Section, table
 from benchmarks.waiting import Unmeasurable
 from cluster.choose import choose
@@ -20,6 +21,7 @@ from conftest import kubectl_of
 from installed import install
 
 Part = Callable[[ClusterInfo, int], Coroutine[Any, Any, Section]]
+Alone = Callable[[int], Coroutine[Any, Any, Section]]
 
 # By name: the part, and how often it measures by itself.
 PARTS: dict[str, tuple[Part, int]] = {
@@ -32,24 +34,27 @@ PARTS: dict[str, tuple[Part, int]] = {
     "process": (process.measure, 2),
     "capture-huge": (capture.measure_huge, 1),
 }
-DEFAULT = [name for name in PARTS if name != "capture-huge"]  # for which not every machine has the disk
+# The same, of what needs no cluster.
+WITHOUT: dict[str, tuple[Alone, int]] = {
+    "detect": (detect.measure, 15),
+    "detect-endless": (detect.measure_endless, 1),
+}
+EVERY = [*PARTS, *WITHOUT]
+# Not every machine has the disk, nor everybody ten minutes.
+DEFAULT = [name for name in EVERY if name not in {"capture-huge", "detect-endless"}]
 
 
 def main() -> None:
     """Run the benchmarks and print what they found."""
     parser = argparse.ArgumentParser(prog="benchmarks", description="Speed as ratios against the floor.")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=DEFAULT, help="these parts (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", choices=EVERY, default=DEFAULT, help="these parts (default: %(default)s)")
     parser.add_argument("--rounds", type=int, help="measurements of each part, instead of its own number")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    info = choose().up()
-    if os.environ.get("FIREBREAK_E2E_INSTALLED") != "1":
-        install(info, kubectl_of(info))
     found = {}
-    for name in arguments.only:
-        part, rounds = PARTS[name]
+    for name, part in chosen(arguments.only, arguments.rounds).items():
         try:
-            section = asyncio.run(part(info, arguments.rounds or rounds))
+            section = asyncio.run(part())
         except Unmeasurable as problem:
             print(f"\n{name} was not measured: {problem}", flush=True)  # noqa: T201 - the result
             continue
@@ -57,6 +62,19 @@ def main() -> None:
         print("\n".join(table(section)), flush=True)  # noqa: T201 - the result
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine(), **found}, indent=2) + "\n")
+
+
+def chosen(names: list[str], rounds: int | None) -> dict[str, Callable[[], Coroutine[Any, Any, Section]]]:
+    """The parts of these names, ready to run; the cluster is started, and Firebreak installed, if one needs it."""
+    found: dict[str, Callable[[], Coroutine[Any, Any, Section]]] = {}
+    needing = [name for name in names if name in PARTS]
+    if needing:
+        info = choose().up()
+        if os.environ.get("FIREBREAK_E2E_INSTALLED") != "1":
+            install(info, kubectl_of(info))
+        found |= {name: partial(PARTS[name][0], info, rounds or PARTS[name][1]) for name in needing}
+    alone = [name for name in names if name in WITHOUT]
+    return found | {name: partial(WITHOUT[name][0], rounds or WITHOUT[name][1]) for name in alone}
 
 
 def machine() -> dict[str, object]:

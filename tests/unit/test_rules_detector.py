@@ -1,5 +1,6 @@
 """The detector: what comes again, who is allowed, and events of which nobody knows what is in them."""
 
+import gc
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detecting import START, Json, correlation, event, fed, load, names, rule
+from firebreak.detect import condition
 from firebreak.detect.allowing import read_allowances
-from firebreak.detect.evaluate import MOST_COMBINATIONS, MOST_PLANS, REMEMBERED, Detector
+from firebreak.detect.answers import LONGEST, MOST, Answers
+from firebreak.detect.evaluate import REMEMBERED, Detector
 from firebreak.detect.event import Event, ObjectRef, Status, User
 from firebreak.detect.rules import Allowance, RuleErrors, Ruleset
 
@@ -45,21 +48,22 @@ def test_repeats_are_known_for_a_while_and_memory_has_an_end(tmp_path: Path) -> 
     first = event(verb="get", auditID="first")
     fed(detector, first)
     for each in range(2 * REMEMBERED):
-        detector.feed(Event(audit_id=str(each), verb="x"), START)
+        detector.feed(Event(audit_id=str(each), verb="get"), START)
     assert names(fed(detector, first)) == ["found"]
     fed(detector, first)
     assert detector.counts.repeats == 1
 
 
-def test_combinations_that_somebody_makes_up_fill_no_memory(tmp_path: Path) -> None:
-    two = rule({"objectRef.resource": "a?c", "user.username": "x"}, name="other")
-    detector = Detector(load(tmp_path, GET, two))
-    for each in range(MOST_COMBINATIONS + 10):
-        detector.feed(Event(verb="get", object_ref=ObjectRef(resource=f"r{each}")), START)
-    assert len(detector._by_key) <= 10  # noqa: SLF001 - what has to end
-    assert len(detector._plans) <= MOST_PLANS  # noqa: SLF001
-    detector.feed(Event(verb="get", object_ref=ObjectRef(resource="r" * 100_000)), START)
-    assert max(len(str(key)) for key in detector._by_key) < 1000  # noqa: SLF001
+def test_values_that_somebody_makes_up_fill_no_memory(tmp_path: Path) -> None:
+    tests = [{"objectRef.resource": "a?c"}, {"userAgent|contains": "x"}, {"user.username": "x"}]
+    known = Answers([each for rule in load(tmp_path, rule(tests)).rules for each in condition.tests_of(rule.condition)])
+    for number in range(2 * MOST):
+        known.of(Event(user_agent=f"{number}", user=User(f"{number}"), object_ref=ObjectRef(resource=f"{number}")))
+    long = "x" * 100_000
+    assert known.of(Event(user_agent=long, object_ref=ObjectRef(resource=long))) == 0b010
+    held = gc.get_referents(*(each for each in vars(known).values() if isinstance(each, dict)))
+    assert len(held) < 6 * 2 * MOST
+    assert max(len(str(each)) for each in held) < 2 * LONGEST
 
 
 def test_a_rule_sees_the_same_in_the_first_and_the_later_events_of_a_combination(tmp_path: Path) -> None:
@@ -141,7 +145,7 @@ def test_a_finding_has_the_api_servers_time_if_it_can_be_true(
 
 def test_a_body_that_is_no_json_is_counted(tmp_path: Path) -> None:
     detector = Detector(load(tmp_path, rule({"requestObject.a": 1})))
-    assert detector.feed(Event(request_object=msgspec.Raw(b"{")), START) == []
+    assert detector.feed(Event(request_object=msgspec.Raw(b'{"a"')), START) == []
     assert detector.counts.unreadable == 1
 
 

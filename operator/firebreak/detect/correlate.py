@@ -35,7 +35,7 @@ class Counts:
     """What a detector had to leave out, since it started. Whoever runs it says so."""
 
     repeats: int = 0
-    """Events that came again."""
+    """Events that a rule matched and that came again."""
     unreadable: int = 0
     """Bodies that a rule asked for and that could not be decoded."""
     late: int = 0

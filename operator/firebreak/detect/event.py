@@ -39,7 +39,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     message: str = ""
 
 
-class Event(msgspec.Struct, frozen=True, rename="camel"):
+class Event(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One audit event. Unknown keys are tolerated, for formats grow; a missing stage counts as complete."""
 
     audit_id: str = msgspec.field(default="", name="auditID")

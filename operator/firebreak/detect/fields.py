@@ -21,8 +21,8 @@ from firebreak.detect.shallow import shallow
 
 LONGEST_PATH: Final = 16  # parts; a Kubernetes object needs about ten
 _DIGITS: Final = 400  # of a number that somebody wrote; more is text, for int() refuses 4,300
-_BODIES: Final = {"requestObject": "request", "responseObject": "response"}
-_UNREAD: Final = object()
+_BODIES: Final = {"requestObject": "request_object", "responseObject": "response_object"}
+_NOTHING: Final[Mapping[str, Any]] = {}
 _decode = msgspec.json.Decoder().decode
 
 
@@ -33,33 +33,32 @@ class UnknownField(ValueError):
 class Seen:
     """An event that is being looked at, with its bodies decoded once, and only if a rule asks."""
 
-    __slots__ = ("_request", "_response", "event", "unreadable")
+    __slots__ = ("_bodies", "_raw", "event", "unreadable")
 
     def __init__(self, event: Event) -> None:
         self.event = event
         self.unreadable = False
         """Whether a body was asked for that is no JSON."""
-        self._request: Any = _UNREAD
-        self._response: Any = _UNREAD
+        self._raw: Mapping[str, tuple[bytes, bool]] = _NOTHING
+        self._bodies: Mapping[str, Any] = _NOTHING
 
-    @property
-    def request(self) -> Any:
-        """What the caller sent; None where nothing readable was recorded."""
-        if self._request is _UNREAD:
-            self._request = self._read(self.event.request_object)
-        return self._request
-
-    @property
-    def response(self) -> Any:
-        """What was answered; None where nothing readable was recorded."""
-        if self._response is _UNREAD:
-            self._response = self._read(self.event.response_object)
-        return self._response
-
-    def _read(self, raw: msgspec.Raw) -> Any:
-        data = bytes(raw)
-        if not data:
+    def body(self, attribute: str, key: bytes) -> Any:
+        """Return a body in which a key may occur; None for one in which it does not, or that is not there."""
+        if attribute in self._bodies:
+            return self._bodies[attribute]
+        raw = self._raw.get(attribute)
+        if raw is None:
+            data = bytes(getattr(self.event, attribute))
+            raw = data, b"\\u" in data or b"\\/" in data
+            self._raw = {**self._raw, attribute: raw}
+        data, escaped = raw
+        if not escaped and key not in data:
             return None
+        body = self._read(data)
+        self._bodies = {**self._bodies, attribute: body}
+        return body
+
+    def _read(self, data: bytes) -> Any:
         try:
             return _decode(data)
         except (ValueError, RecursionError):
@@ -214,15 +213,15 @@ def _path(body: str, parts: Sequence[str]) -> Callable[[Seen], Values]:
     taken. The longest would let the author of a patch hide `spec.hostNetwork` behind a key of that very name, which
     the API server ignores.
     """
-    get = attrgetter(body)
-    count = len(parts)
+    count, last = len(parts), parts[-1]
+    key = last.encode() if last.isprintable() and not {'"', "\\"} & set(last) else b""  # else it is escaped in JSON
     steps: list[Step] = [
         tuple((".".join(parts[start:end]), end) for end in range(start + 1, count + 1)) for start in range(count)
     ]
 
     def read(seen: Seen) -> Values:
         found: list[Any] = []
-        _collect(get(seen), 0, steps, found)
+        _collect(seen.body(body, key), 0, steps, found)
         return found
 
     return read

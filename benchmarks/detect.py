@@ -1,0 +1,226 @@
+"""Detection on audit events: events per second and core, as a multiple of the bare decoder's time; and its memory.
+
+The floor decodes each line into the same typed struct and throws it away. What is measured does that too, and evaluates
+the rules of `rules.yaml` with their correlations. No cluster is needed.
+"""
+
+import asyncio
+import gc
+import itertools
+import random
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.figures import Figure, Section
+from benchmarks.replicas import resident
+from firebreak.detect.evaluate import Detector
+from firebreak.detect.event import Event
+from firebreak.detect.rules import Ruleset
+
+RULES = Path(__file__).parent / "rules.yaml"
+EVENTS = 50_000
+ENDLESS = 10_000_000
+AIM = 2.0  # times the bare decoder's
+GROWTH_AIM = 16.0  # MiB between the first million events and the last
+START = datetime(2026, 11, 21, tzinfo=UTC)
+STATUS = "/proc/self/status"
+
+Json = dict[str, Any]
+
+
+async def measure(rounds: int) -> Section:
+    """Time the floor and the whole in turns, so that both see the same machine."""
+    lines = list(itertools.islice(log(random.Random(1)), EVENTS))  # noqa: S311 - the same events in every run
+    ruleset = Ruleset.load([RULES])
+    found: list[tuple[float, float]] = []
+    for _ in range(rounds):
+        bare = await asyncio.to_thread(decode_only, lines)
+        found.append((bare, await asyncio.to_thread(detect, lines, ruleset)))
+    size = sum(map(len, lines)) / len(lines)
+    figures = (
+        Figure("time, as a multiple of the bare decoder's", "", [whole / bare for bare, whole in found], AIM),
+        Figure("events by one core", "/s", [EVENTS / whole for _, whole in found]),
+        Figure("events by one core, decoded only", "/s", [EVENTS / bare for bare, _ in found]),
+    )
+    count = len(ruleset.named)
+    return Section("detect", f"Detection, {count} rules, {EVENTS:,} events of {size:,.0f} bytes on average", figures)
+
+
+async def measure_endless(rounds: int) -> Section:
+    """Feed it ten million events, and look at the process's memory after each million."""
+    grown = [await asyncio.to_thread(growth) for _ in range(rounds)]
+    title = f"Memory of detection after {ENDLESS:,} events"
+    return Section("detect-endless", title, (Figure("more than after the first million", "MiB", grown, GROWTH_AIM),))
+
+
+def decode_only(lines: list[bytes]) -> float:
+    """Seconds of CPU that the bare decoder takes."""
+    decode = msgspec.json.Decoder(Event).decode
+    gc.collect()
+    began = time.thread_time()
+    for line in lines:
+        decode(line)
+    return time.thread_time() - began
+
+
+def detect(lines: list[bytes], ruleset: Ruleset) -> float:
+    """Seconds of CPU that decoding and detecting take; the detector is new, as after a start."""
+    decode, detector, now = msgspec.json.Decoder(Event).decode, Detector(ruleset), START + timedelta(days=365)
+    feed = detector.feed
+    gc.collect()
+    began = time.thread_time()
+    for line in lines:
+        feed(decode(line), now)
+    return time.thread_time() - began
+
+
+def growth() -> float:
+    """MiB that the process grew by from the first million events to the last."""
+    decode, detector, now = msgspec.json.Decoder(Event).decode, Detector(Ruleset.load([RULES])), datetime.now(UTC)
+    after = []
+    for number, line in enumerate(itertools.islice(log(random.Random(2)), ENDLESS), 1):  # noqa: S311 - no secret
+        detector.feed(decode(line), now)
+        if number % (ENDLESS // 10) == 0:
+            after.append(resident(Path(STATUS).read_text(encoding="utf-8"), "VmRSS"))
+    return after[-1] - after[0]
+
+
+def log(chance: random.Random) -> Iterator[bytes]:
+    """An API server's audit log, line by line: what a cluster of 50 nodes does all day, and now and then a person.
+
+    One event in about two hundred is of the kind that rules look at closely.
+    """
+    kinds, weights = zip(*KINDS, strict=True)
+    for number in itertools.count():
+        (kind,) = chance.choices(kinds, weights)
+        at = (START + timedelta(milliseconds=2 * number)).isoformat(timespec="microseconds")
+        stamp = at.replace("+00:00", "Z")
+        event = {
+            "kind": "Event",
+            "apiVersion": "audit.k8s.io/v1",
+            "level": "Metadata",
+            "auditID": f"{chance.getrandbits(128):032x}",
+            "stage": "ResponseComplete",
+            **kind(chance),
+            "requestReceivedTimestamp": stamp,
+            "stageTimestamp": stamp,
+            "annotations": {"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": REASON},
+        }
+        yield msgspec.json.encode(event)
+
+
+REASON = 'RBAC: allowed by ClusterRoleBinding "system:controllers" of ClusterRole "system:controllers" to an account'
+NODE_AGENT = "kubelet/v1.35.4 (linux/amd64) kubernetes/3a2b1c0"
+CONTROLLER = "kube-controller-manager/v1.35.4 (linux/amd64) kubernetes/3a2b1c0/system:serviceaccount:kube-system:x"
+CONTAINER = {
+    "name": "app",
+    "image": "registry.example/shop/app:1.4.2",
+    "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+    "securityContext": {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}},
+    "env": [{"name": f"SETTING_{number}", "value": "x" * 20} for number in range(8)],
+}
+
+
+def call(verb: str, resource: str, namespace: str, name: str, group: str = "", sub: str = "", code: int = 200) -> Json:
+    """What a call is about."""
+    ref = {"resource": resource, "namespace": namespace, "name": name, "apiGroup": group, "subresource": sub}
+    root = f"/apis/{group}/v1" if group else "/api/v1"
+    return {
+        "verb": verb,
+        "requestURI": f"{root}/namespaces/{namespace}/{resource}/{name}{'/' + sub if sub else ''}?timeout=10s",
+        "objectRef": {"apiVersion": "v1", **{key: value for key, value in ref.items() if value}},
+        "responseStatus": {"metadata": {}, "code": code},
+    }
+
+
+def node(chance: random.Random) -> Json:
+    """Who a kubelet is."""
+    number = chance.randrange(50)
+    return {
+        "user": {"username": f"system:node:node-{number}", "groups": ["system:nodes", "system:authenticated"]},
+        "sourceIPs": [f"10.0.0.{number}"],
+        "userAgent": NODE_AGENT,
+    }
+
+
+def account(chance: random.Random) -> Json:
+    """Who an operator's pod is."""
+    number = chance.randrange(40)
+    extra = {
+        "authentication.kubernetes.io/credential-id": [f"JTI={chance.getrandbits(128):032x}"],
+        "authentication.kubernetes.io/node-name": [f"node-{number}"],
+        "authentication.kubernetes.io/pod-name": [f"operator-{number}-7d9f8b6c5-x2x9k"],
+        "authentication.kubernetes.io/pod-uid": [f"{number:032x}"],
+    }
+    name = f"system:serviceaccount:team-{number}:operator"
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:team-{number}", "system:authenticated"]
+    return {
+        "user": {"username": name, "uid": f"{number:032x}", "groups": groups, "extra": extra},
+        "sourceIPs": [f"10.1.{number}.7"],
+        "userAgent": f"operator/v0.{number}.0 (linux/amd64) kubernetes/$Format/leader-election",
+    }
+
+
+def controller(_: random.Random) -> Json:
+    """Who a controller of the control plane is."""
+    groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"]
+    name = "system:serviceaccount:kube-system:replicaset-controller"
+    return {"user": {"username": name, "groups": groups}, "sourceIPs": ["10.0.0.2"], "userAgent": CONTROLLER}
+
+
+def person(chance: random.Random) -> Json:
+    """Who a person is."""
+    user = {"username": f"person-{chance.randrange(20)}@example.org", "groups": ["developers", "system:authenticated"]}
+    return {"user": user, "sourceIPs": ["10.9.0.9"], "userAgent": "kubectl/v1.35.4 (linux/amd64) kubernetes/3a2b1c0"}
+
+
+def creation(chance: random.Random) -> Json:
+    """A pod of a ReplicaSet, with its body."""
+    namespace = f"team-{chance.randrange(40)}"
+    body = {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "metadata": {"generateName": "app-7d9f8b6c5-", "namespace": namespace, "labels": {"app": "app"}},
+        "spec": {"containers": [CONTAINER], "serviceAccountName": "app", "volumes": [{"name": "tmp", "emptyDir": {}}]},
+    }
+    asked = call("create", "pods", namespace, "", code=201)
+    return {"level": "Request", "requestObject": body, **controller(chance), **asked}
+
+
+def status(chance: random.Random) -> Json:
+    """A pod's status, patched by its node."""
+    conditions = [{"type": kind, "status": "True"} for kind in ("Ready", "Initialized", "ContainersReady")]
+    body = {"metadata": {"uid": f"{chance.getrandbits(128):032x}"}, "status": {"conditions": conditions}}
+    asked = call("patch", "pods", f"team-{chance.randrange(40)}", f"app-{chance.randrange(900)}", sub="status")
+    return {"level": "Request", "requestObject": body, **node(chance), **asked}
+
+
+def team(chance: random.Random) -> str:
+    """A namespace."""
+    return f"team-{chance.randrange(40)}"
+
+
+KINDS = (
+    (lambda c: {**node(c), **call("update", "leases", "kube-node-lease", f"node-{c.randrange(50)}", COORDINATION)}, 25),
+    (lambda c: {**account(c), **call("update", "leases", team(c), "operator-lock", COORDINATION)}, 20),
+    (lambda c: {**account(c), **call("get", "leases", team(c), "operator-lock", COORDINATION)}, 15),
+    (lambda c: {**account(c), **call("watch", "configmaps", team(c), "")}, 6),
+    (lambda c: {**account(c), **call("list", "pods", team(c), "")}, 6),
+    (lambda c: {**account(c), **call("patch", "events", team(c), f"app.{c.getrandbits(64):x}")}, 5),
+    (lambda c: {**node(c), **call("get", "pods", team(c), f"app-{c.randrange(900)}")}, 5),
+    (status, 7),
+    (lambda c: {**controller(c), **call("update", "replicasets", team(c), "app-7d9f8b6c5", "apps", "status")}, 4),
+    (lambda c: {**node(c), **call("create", "serviceaccounts", team(c), "app", "", "token", 201)}, 2),
+    (lambda c: {**person(c), **call("get", "pods", team(c), f"app-{c.randrange(900)}")}, 2),
+    (lambda c: {**person(c), **call("list", "deployments", team(c), "", "apps")}, 1),
+    (creation, 1.5),
+    (lambda c: {**account(c), **call("get", "secrets", team(c), "certificate")}, 0.3),
+    (lambda c: {**person(c), **call("get", "secrets", team(c), "password", code=403)}, 0.1),
+    (lambda c: {**person(c), **call("get", "pods", team(c), f"app-{c.randrange(900)}", sub="exec", code=101)}, 0.1),
+)
+COORDINATION = "coordination.k8s.io"
