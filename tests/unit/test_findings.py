@@ -46,6 +46,13 @@ def test_the_caller_is_the_pod_whose_token_made_the_call() -> None:
     assert found.origin == {"auditIDs": ("11111111-2222-3333-4444-555555555555",)}
 
 
+def test_the_address_is_the_peers_not_what_its_headers_say() -> None:
+    """Whoever calls may send X-Forwarded-For; the API server puts what it says before the peer's own address."""
+    found = alert(finding(event(sourceIPs=["8.8.8.8", "10.0.0.7"])))
+    assert found.fields["sourceIP"] == "10.0.0.7"
+    assert found.summary == f"Secrets listed: {WEB} list secrets bank from 10.0.0.7"
+
+
 def test_without_a_pod_it_is_the_service_account() -> None:
     assert alert(finding(event(pod=""))).subject == Subject(namespace="shop", service_account="web")
 

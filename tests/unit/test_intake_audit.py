@@ -77,6 +77,9 @@ async def test_an_exec_becomes_an_incident_about_the_pod_and_what_is_ordinary_no
         assert answered.status == 200
         await fake.until(lambda: opened(fake, "shop") != [])
         assert sender.metric('findings_total{level="high"}') == 1
+        assert sender.metric("audit_repeats") == 0
+        await sender.post("audit", events(execs()))
+        await until(lambda: sender.metric("audit_repeats") == 1)
     (found,) = opened(fake)
     assert (found["spec"]["target"], found["spec"]["source"]) == ({"pod": "web-1"}, "audit")
     assert json.loads(found["metadata"]["annotations"]["firebreak.dev/alert"])["auditIDs"] == ["id-1"]

@@ -8,7 +8,6 @@ from firebreak.detect.event import Event, User
 from firebreak.detect.finding import Aim, Finding, Level
 from firebreak.intake.alert import Alert, Severity, Subject
 from firebreak.intake.formats.parsed import MOST_NAME, Names, account, identity, line
-from firebreak.model.words import listed
 
 SOURCE = "audit"
 EXTRA = "authentication.kubernetes.io/"
@@ -40,7 +39,7 @@ def alert(finding: Finding) -> Alert:
         "apiGroup": ref.api_group if ref else "",
         "namespace": ref.namespace if ref else "",
         "name": ref.name if ref else "",
-        "sourceIP": (last.source_ips or ("",))[0],
+        "sourceIP": _peer(last),
         "userAgent": last.user_agent,
         "tags": ",".join(finding.tags),
     } | {f"group.{key}": value for key, value in finding.group}
@@ -134,6 +133,11 @@ def _user(user: User) -> str:
     return line(user.username, MOST_NAME) or "nobody known"
 
 
+def _peer(event: Event) -> str:
+    """Return the address of the connection's peer: the last; those before it are what the caller's headers say."""
+    return (event.source_ips or ("",))[-1]
+
+
 def _summary(finding: Finding) -> str:
     """Return who did what, in words. Bodies of requests are left out: they may hold secret values."""
     last = finding.events[-1]
@@ -142,7 +146,7 @@ def _summary(finding: Finding) -> str:
     if ref:
         kind = "/".join(filter(None, (line(ref.resource, MOST_NAME), line(ref.subresource, MOST_NAME))))
         parts += [kind, "/".join(filter(None, (line(ref.namespace, MOST_NAME), line(ref.name, MOST_NAME))))]
-    where = listed([line(ip, MOST_NAME) for ip in last.source_ips or ()], most=2)
+    where = line(_peer(last), MOST_NAME)
     said = " ".join(filter(None, parts)) + (f" from {where}" if where else "")
     several = f", the last of {len(finding.events)} events" if len(finding.events) > 1 else ""
     return f"{line(finding.title, MOST_NAME)}: {said}{several}"

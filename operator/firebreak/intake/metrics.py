@@ -1,9 +1,11 @@
 """What the intake measures, for Prometheus."""
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from firebreak.detect.correlate import Counts
 from firebreak.intake.formats import FORMATS
 from firebreak.intake.refusal import SERVERS_FAULT
 from firebreak.intake.routes import AUDIT
@@ -12,6 +14,14 @@ from firebreak.intake.work import Work
 from firebreak.service.health import observe_process
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+LEFT_OUT = {
+    "repeats": "Audit events that a rule matched and that came again.",
+    "unreadable": "Bodies of audit events that a rule asked for and that could not be decoded.",
+    "late": "Audit events that came too late for a correlation.",
+    "evicted": "Groups of a correlation that were forgotten because there were too many.",
+    "misdated": "Audit events whose time was missing or in the future: taken as happening when they came.",
+}
 
 
 class Metrics:
@@ -50,6 +60,11 @@ class Metrics:
     def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
         """Show a number that somebody else keeps."""
         Gauge(f"firebreak_intake_{name}", words, registry=self.registry).set_function(value)
+
+    def watch_counts(self, counts: Counts) -> None:
+        """Show what the rules had to leave out."""
+        for name, words in LEFT_OUT.items():
+            self.watch(f"audit_{name}", words, partial(getattr, counts, name))
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
         return Counter(f"firebreak_intake_{name}_total", words, labels, registry=self.registry)

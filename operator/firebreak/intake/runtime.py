@@ -156,6 +156,7 @@ class Intake:
 
     def _rules(self, ruleset: Ruleset, budget: Budget) -> AuditStream:
         detector = Detector(ruleset)
+        self.metrics.watch_counts(detector.counts)
         return AuditStream(batch, lambda event: detector.feed(event, self.clock()), self.backlog, budget, self.metrics)
 
     def _context(self) -> ssl.SSLContext | None:
