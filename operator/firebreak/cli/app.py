@@ -12,6 +12,7 @@ from firebreak.cli.commands import (
     close,
     contain,
     crds,
+    detect,
     intake,
     plan,
     preflight,
@@ -39,7 +40,7 @@ EPILOG = (
 )
 COMMANDS = (
     contain.contain, status.status, watch.watch, plan.plan, approve.approve, close.close, release.release,
-    verify.verify, preflight.preflight, run.run, crds.crds, version.version,
+    verify.verify, preflight.preflight, detect.detect, run.run, crds.crds, version.version,
 )  # fmt: skip
 
 app = typer.Typer(

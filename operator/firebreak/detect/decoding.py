@@ -1,0 +1,84 @@
+"""One audit event out of JSON that nobody vouches for: fast where it is as it should be, else field by field.
+
+What ships audit logs changes them: nulls for what is empty, numbers as text, keys of its own. A field that has another
+type than it should counts as not there; an event that lacks its verb is none.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from firebreak.detect.event import Event
+from firebreak.detect.shallow import shallow
+
+_EVENT: Final = msgspec.json.Decoder(Event)
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What is no audit event. `why` quotes nothing of it but its place."""
+
+    where: str
+    """As people find it: `line 3`, or `line 3, item 17`."""
+    why: str
+
+
+class NoEventError(Exception):
+    """What was given is no audit event; the text says why."""
+
+
+def decode(data: bytes) -> Event:
+    """Return the audit event that is in a JSON object. Raises NoEventError."""
+    try:
+        event = _EVENT.decode(data)
+    except UNREADABLE:
+        return lenient(parsed(data))
+    if not event.verb:
+        raise NoEventError("no verb in it: no event of audit.k8s.io/v1")
+    return event
+
+
+def parsed(data: bytes) -> Any:
+    """Return any JSON as plain values. Raises NoEventError."""
+    try:
+        return msgspec.json.decode(shallow(data))
+    except UNREADABLE as error:
+        place = str(error).partition("(")[2].rstrip(")")
+        raise NoEventError(f"no JSON{': ' + place if place.startswith('byte') else ''}") from None
+
+
+def lenient(value: Any) -> Event:
+    """Return an audit event from plain values, as far as they have the right types. Raises NoEventError."""
+    if not isinstance(value, dict):
+        raise NoEventError("no JSON object")
+    event: Event = _struct(value, Event)
+    if not event.verb:
+        raise NoEventError("no verb in it: no event of audit.k8s.io/v1")
+    return event
+
+
+def _struct(value: dict[str, Any], kind: type[msgspec.Struct]) -> Any:
+    found: dict[str, Any] = {}
+    for each in msgspec.structs.fields(kind):
+        given = value.get(each.encode_name)
+        if given is None:
+            continue
+        if each.type is msgspec.Raw:
+            found[each.name] = msgspec.Raw(msgspec.json.encode(given))
+            continue
+        inner = next((k for k in _kinds(each.type) if issubclass(k, msgspec.Struct)), None)
+        if inner and isinstance(given, dict):
+            found[each.name] = _struct(given, inner)
+            continue
+        try:
+            found[each.name] = msgspec.convert(given, each.type, strict=False)
+        except UNREADABLE:
+            continue
+    return kind(**found)
+
+
+def _kinds(annotation: Any) -> list[type]:
+    """The classes of a type that may be a union."""
+    return [each for each in getattr(annotation, "__args__", (annotation,)) if isinstance(each, type)]
