@@ -83,7 +83,7 @@ def _findings(terminal: Terminal, detector: Detector, files: Sequence[Path]) -> 
 def _read(file: Path, named: str) -> Iterator[Event | Malformed]:
     try:
         if file == STDIN:
-            with open(sys.stdin.fileno(), "rb", closefd=False) as stream:  # noqa: PTH123 - it has no path
+            with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
                 yield from read(stream)
             return
         with file.open("rb") as stream:
