@@ -253,6 +253,7 @@ def test_what_is_wrapped_in_itself_ends() -> None:
     for _ in range(9):
         text = json.dumps({"message": text})
     assert ids(text) == ["line 1: wrapped too often"]
+    assert ids('{"items": [' * 5000 + TEXT + "]}" * 5000)[0].endswith("wrapped too often")
 
 
 json_values = st.recursive(

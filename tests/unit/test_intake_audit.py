@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from builders import unhurried
 from fake_api import FakeApi, Fault, Hold
+from firebreak.detect.decoding import Malformed
 from firebreak.detect.event import Event
-from firebreak.intake.audit import batch
+from firebreak.detect.reading import sent
 from intake_harness import Sender, intake, opened, until
 
 RULE = """
@@ -128,7 +129,7 @@ async def test_without_rules_there_is_no_such_path(fake: FakeApi) -> None:
 def test_an_event_that_is_nested_without_end_hides_no_other() -> None:
     deep = '{"verb": "patch", "requestObject": ' + "[" * 100_000 + "]" * 100_000 + "}"
     body = '{"items": [' + deep + ', {"verb": "get"}]}'
-    assert [event.verb if event else None for event in batch(body.encode())] == ["patch", "get"]
+    assert [each.verb for each in sent(body.encode()) if isinstance(each, Event)] == ["patch", "get"]
 
 
 JSON = st.recursive(
@@ -141,4 +142,23 @@ JSON = st.recursive(
     st.binary() | JSON.map(json.dumps).map(str.encode) | st.lists(JSON).map(lambda i: json.dumps({"items": i}).encode())
 )
 def test_whatever_comes_is_an_event_or_nothing(body: bytes) -> None:
-    assert all(each is None or isinstance(each, Event) for each in batch(body))
+    assert all(isinstance(each, Event | Malformed) for each in sent(body))
+
+
+async def test_what_is_written_to_the_log_file_becomes_an_incident_and_is_not_read_again_after_a_restart(
+    fake: FakeApi, rules: Path, tmp_path: Path
+) -> None:
+    log, kept = tmp_path / "audit.log", tmp_path / "checkpoint"
+    log.write_text(json.dumps(execs("before", 0)) + "\n")
+    async with intake(fake, rules=rules, audit_log=log, audit_checkpoint=kept) as sender:
+        await until(kept.exists)
+        begun = kept.read_bytes()
+        with log.open("a") as file:
+            file.write(json.dumps(execs()) + "\nno JSON\n")
+        await until(lambda: len(opened(fake, "shop")) == 1 and kept.read_bytes() != begun)
+        assert sender.metric("audit_malformed_total") == 1
+    with log.open("a") as file:
+        file.write(json.dumps(execs("web-2", 2)) + "\n")
+    async with intake(fake, rules=rules, audit_log=log, audit_checkpoint=kept) as sender:
+        await until(lambda: len(opened(fake, "shop")) == 2)
+        assert sender.metric("audit_events_total") == 1

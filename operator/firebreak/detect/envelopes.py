@@ -13,21 +13,47 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
+
 from firebreak.detect import cloudaudit
-from firebreak.detect.decoding import Malformed, NoEventError, decode, lenient, parsed
+from firebreak.detect.decoding import UNREADABLE, Malformed, NoEventError, decode, lenient, parsed
 from firebreak.detect.event import Event
 
 DEEPEST: Final = 6  # wrappings within each other: an array of records of text of a list of events has five
+TOO_DEEP: Final = "wrapped too often"
 LISTS: Final = ("items", "logEvents", "events", "records", "results")
 WRAPS: Final = ("message", "@message", "log")
 
 
-def events(data: bytes, where: str) -> Iterator[Event | Malformed]:
+def events(data: bytes, where: str, deep: int = DEEPEST) -> Iterator[Event | Malformed]:
     """Yield each audit event of a document, and what is none in its place. `where` names it. Never raises."""
+    if deep == 0:
+        yield Malformed(where, TOO_DEEP)
+        return
     try:
         yield decode(data)
     except NoEventError:
-        yield from _document(data, where, DEEPEST)
+        if items := _items(data):
+            for number, item in enumerate(items, start=1):
+                yield from events(bytes(item), f"{where}, item {number}", deep - 1)
+        else:
+            yield from _document(data, where, deep)
+
+
+class _List(msgspec.Struct):
+    """An `EventList`, its items as they are: what an API server sends is not taken apart twice."""
+
+    items: tuple[msgspec.Raw, ...] = ()
+
+
+_LIST: Final = msgspec.json.Decoder(_List)
+
+
+def _items(data: bytes) -> tuple[msgspec.Raw, ...]:
+    try:
+        return _LIST.decode(data).items
+    except UNREADABLE:
+        return ()
 
 
 def _document(data: bytes, where: str, deep: int) -> Iterator[Event | Malformed]:
@@ -41,7 +67,7 @@ def _document(data: bytes, where: str, deep: int) -> Iterator[Event | Malformed]
 
 def _value(value: Any, where: str, deep: int) -> Iterator[Event | Malformed]:
     if deep == 0:
-        yield Malformed(where, "wrapped too often")
+        yield Malformed(where, TOO_DEEP)
     elif isinstance(value, str):
         yield from _document(value.encode(errors="replace"), where, deep - 1)
     elif isinstance(value, list):

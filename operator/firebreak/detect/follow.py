@@ -105,7 +105,11 @@ class Tail:
         fresh.replace(self._checkpoint)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what comes next goes on from the checkpoint."""
+        self._begun, self._ahead = False, []
+        self._leave()
+
+    def _leave(self) -> None:
         if self._file:
             self._file.close()
             self._file = None
@@ -166,6 +170,8 @@ class Tail:
             position = msgspec.json.decode(self._checkpoint.read_bytes(), type=Position)
         except FileNotFoundError:
             self._at(self._path, 0 if self._awaited else self._path.stat().st_size)
+            if self._offset:
+                self.done(self._position())
             return
         except msgspec.MsgspecError as error:
             words = "the checkpoint cannot be read; going on from the end"
@@ -185,7 +191,7 @@ class Tail:
     def _next(self) -> None:
         """Go on to the file after the one that ended."""
         ended, written = self._inode, _written(self._file)
-        self.close()
+        self._leave()
         if not self._ahead:
             rotated = self._rotated()
             place = next((number for number, file in enumerate(rotated) if _inode(file) == ended), None)
@@ -210,17 +216,16 @@ class Tail:
         self._before = self._file.read(offset - start)
 
 
-async def batches(tail: Tail, every: float = LOOK) -> AsyncIterator[Batch]:
-    """Yield batch after batch, for ever; looks again every so many seconds when there is nothing."""
+async def batches(tail: Tail, every: float = LOOK) -> AsyncIterator[Batch | None]:
+    """Yield batch after batch, for ever; None when there is nothing, and some seconds later it looks again."""
     while True:
         try:
             batch = await asyncio.to_thread(tail.read)
         except OSError as error:
             log.warning("the audit log cannot be read; trying again", error=str(error))
             batch = None
-        if batch:
-            yield batch
-        else:
+        yield batch
+        if batch is None:
             await asyncio.sleep(every)
 
 

@@ -25,7 +25,19 @@ def read(stream: io.BufferedReader, longest: int = LONGEST) -> Iterator[Event | 
 
     Raises OSError when the file cannot be read. What is cut off, gzip or line, is malformed at its end.
     """
-    lines = _lines(_plain(stream), longest)
+    return _events(_lines(_plain(stream), longest), longest)
+
+
+def sent(body: bytes) -> Iterator[Event | Malformed]:
+    """Yield each audit event of what somebody sent, and what is none in its place. Never raises; gzip is no event."""
+    return _events(_lines(iter([body]), len(body)), len(body))
+
+
+Line = tuple[int, bytes | str]
+"""A line by its number, from 1: its bytes, or why it could not be read."""
+
+
+def _events(lines: Iterator[Line], longest: int) -> Iterator[Event | Malformed]:
     first = next(lines, None)
     while first is not None and not isinstance(first[1], str) and not first[1].strip():
         first = next(lines, None)
@@ -43,10 +55,6 @@ def read(stream: io.BufferedReader, longest: int = LONGEST) -> Iterator[Event | 
             yield Malformed(f"line {number}", line)
         elif line.strip():
             yield from events(line, f"line {number}")
-
-
-Line = tuple[int, bytes | str]
-"""A line by its number, from 1: its bytes, or why it could not be read."""
 
 
 def _opens(line: bytes) -> bool:

@@ -7,14 +7,17 @@ checkpoint.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable
 
-import msgspec
 import structlog
 
+from firebreak.detect.decoding import Malformed
+from firebreak.detect.envelopes import events
 from firebreak.detect.event import Event
 from firebreak.detect.finding import Finding
-from firebreak.detect.shallow import shallow
+from firebreak.detect.follow import Position, Tail, batches
+from firebreak.detect.reading import sent
 from firebreak.intake import findings
 from firebreak.intake.backlog import Backlog
 from firebreak.intake.limits import Budget
@@ -27,47 +30,14 @@ log = structlog.get_logger()
 TURN = 100  # events that are looked at before others have their turn: some milliseconds
 SENDER = "audit rules"
 
-Decode = Callable[[bytes], Iterable[object]]
-"""Yields each `Event` of a document, and something that says why in the place of what is none."""
 Feed = Callable[[Event], list[Finding]]
 """All rules and correlations; an event that was seen before finds nothing."""
-
-
-class _Batch(msgspec.Struct):
-    """An `EventList` of audit.k8s.io/v1."""
-
-    items: tuple[msgspec.Raw, ...]
-
-
-_BATCH, _EVENT = msgspec.json.Decoder(_Batch), msgspec.json.Decoder(Event)
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-def batch(body: bytes) -> Iterator[Event | None]:
-    """Yield the events that an API server's webhook sent, None in the place of what is none."""
-    try:
-        items = _items(body)
-    except _UNREADABLE:
-        items = (msgspec.Raw(),)
-    for item in items:
-        try:
-            yield _EVENT.decode(item)
-        except _UNREADABLE:
-            yield None
-
-
-def _items(body: bytes) -> tuple[msgspec.Raw, ...]:
-    try:
-        return _BATCH.decode(body).items
-    except RecursionError:  # as rare as who sends such a thing, and twenty times the work
-        return _BATCH.decode(shallow(body)).items
 
 
 class AuditStream:
     """Batches of audit events through the rules; each finding is an alert like any other."""
 
-    def __init__(self, decode: Decode, feed: Feed, backlog: Backlog, budget: Budget, metrics: Metrics) -> None:
-        self._decode = decode
+    def __init__(self, feed: Feed, backlog: Backlog, budget: Budget, metrics: Metrics) -> None:
         self._feed = feed
         self._backlog = backlog
         self._budget = budget
@@ -86,15 +56,28 @@ class AuditStream:
         while True:
             sender, body = await self._batches.get()
             try:
-                await self.look_at(self._decode(body))
+                await self.look_at(sent(body))
             finally:
                 self._budget.give_back(sender, len(body))
 
-    async def look_at(self, events: Iterable[object]) -> None:
+    async def follow(self, tail: Tail) -> None:
+        """Look at what is written to a log file, for ever. What has its Incident is not read again after a restart."""
+        read: Position | None = None
+        with contextlib.closing(tail):
+            async for batch in batches(tail):
+                if batch:
+                    await self.look_at(each for line in batch.lines for each in events(line, "a line"))
+                    self._metrics.malformed.inc(batch.skipped)
+                    read = batch.position
+                if read and not len(self._backlog):
+                    tail.done(read)
+                    read = None
+
+    async def look_at(self, found: Iterable[Event | Malformed]) -> None:
         """Put events through the rules, and what these find into the backlog; waits while that has no room."""
         malformed = 0
-        for number, event in enumerate(events, start=1):
-            if not isinstance(event, Event):
+        for number, event in enumerate(found, start=1):
+            if isinstance(event, Malformed):
                 malformed += 1
                 continue
             self._metrics.events.inc()

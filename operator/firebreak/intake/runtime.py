@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -16,10 +17,11 @@ from aiohttp import web
 from firebreak import __version__
 from firebreak.detect.allowing import read_allowances
 from firebreak.detect.evaluate import Detector
+from firebreak.detect.follow import Tail
 from firebreak.detect.rules import SHIPPED, Ruleset
 from firebreak.intake.access import Access, Tokens
 from firebreak.intake.alerts import Alerts
-from firebreak.intake.audit import AuditStream, batch
+from firebreak.intake.audit import AuditStream
 from firebreak.intake.backlog import Backlog
 from firebreak.intake.containers import Containers
 from firebreak.intake.desk import Desk
@@ -132,6 +134,9 @@ class Intake:
         self._keep(Work.GUARD, self._look_at_guard)
         if self._stream:
             self._keep(Work.DETECT, self._stream.run)
+            if self.settings.audit_log and self.settings.audit_checkpoint:
+                tail = Tail(self.settings.audit_log, self.settings.audit_checkpoint)
+                self._keep(Work.FOLLOW, partial(self._stream.follow, tail))
         log.info("listening", port=self.port, paths=sorted(self._entrances()), tls=self.certificates is not None)
         return self
 
@@ -157,7 +162,7 @@ class Intake:
     def _rules(self, ruleset: Ruleset, budget: Budget) -> AuditStream:
         detector = Detector(ruleset)
         self.metrics.watch_counts(detector.counts)
-        return AuditStream(batch, lambda event: detector.feed(event, self.clock()), self.backlog, budget, self.metrics)
+        return AuditStream(lambda event: detector.feed(event, self.clock()), self.backlog, budget, self.metrics)
 
     def _context(self) -> ssl.SSLContext | None:
         return self.certificates.context if self.certificates else None

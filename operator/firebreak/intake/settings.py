@@ -30,6 +30,10 @@ class IntakeSettings(BaseSettings):
     routes: Path | None = Field(default=None, description="Settings file from alert to playbook, mode and severity.")
     rules: Path | None = Field(default=None, description="Directory of Sigma rules beside those that are shipped.")
     allow: Path | None = Field(default=None, description="File of accounts that the rules leave alone.")
+    audit_log: Path | None = Field(default=None, description="The API server's audit log, to be followed.")
+    audit_checkpoint: Path | None = Field(
+        default=None, description="File that keeps how far the audit log was read, on a disk that outlives the process."
+    )
     namespace: str = Field(default="firebreak", description="Firebreak's own namespace.")
     kubeconfig: str | None = Field(default=None, description="Kubeconfig; default as kubectl's, in a pod its account.")
     connections: int = Field(
@@ -55,5 +59,8 @@ class IntakeSettings(BaseSettings):
             raise ValueError(message)
         if self.client_ca and not self.client_names:
             message = "FIREBREAK_INTAKE_CLIENT_CA needs FIREBREAK_INTAKE_CLIENT_NAMES: an authority vouches for many"
+            raise ValueError(message)
+        if (self.audit_log is None) != (self.audit_checkpoint is None):
+            message = "FIREBREAK_INTAKE_AUDIT_LOG and FIREBREAK_INTAKE_AUDIT_CHECKPOINT go together"
             raise ValueError(message)
         return self

@@ -10,4 +10,5 @@ class Work(StrEnum):
     RELOAD = "reload"
     REPEATS = "repeats"
     DETECT = "detect"
+    FOLLOW = "follow"
     GUARD = "guard"
