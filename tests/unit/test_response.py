@@ -358,8 +358,7 @@ async def test_hostile_containers_that_never_end_delay_nobody_elses_first_eviden
         await never.wait()
 
     fake.containers.on_exec = stall
-    async with replica(fake, store) as firebreak:
-        firebreak.tools.copying = asyncio.Semaphore(1)
+    async with replica(fake, store, captures=1):
         fake.put(incident())
         async with asyncio.timeout(10):
             await fake.called(lambda call: call.resource == "pods/exec" and call.name == "web-1")

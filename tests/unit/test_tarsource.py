@@ -221,14 +221,9 @@ def test_a_preamble_of_nonsense_is_read_without_error() -> None:
 
 def shells() -> dict[str, tuple[str, str]]:
     """Every pair of shell and tar that this machine has."""
-    tools = {name: shutil.which(name) for name in ("dash", "bash", "busybox", "tar")}
-    pairs = {}
-    for shell in ("dash", "bash"):
-        if tools[shell] and tools["tar"]:
-            pairs[shell] = (tools[shell], tools["tar"])
-    if tools["busybox"]:
-        pairs["busybox"] = (tools["busybox"], tools["busybox"])
-    return pairs
+    tools = {name: path for name in ("dash", "bash", "busybox", "tar") if (path := shutil.which(name))}
+    wanted = (("dash", "tar"), ("bash", "tar"), ("busybox", "busybox"))
+    return {shell: (tools[shell], tools[tar]) for shell, tar in wanted if shell in tools and tar in tools}
 
 
 @pytest.fixture(params=sorted(shells()))
