@@ -11,6 +11,8 @@ from fake_api import Answer, Call, FakeApi, Fault, always
 from harness import PATIENCE
 from world import POLICIES_PATH, incident, shop
 
+INCIDENTS_PATH = "/apis/firebreak.dev/v1alpha1/incidents"
+
 
 def watches_incidents(call: Call) -> bool:
     return call.verb == "watch" and call.resource == "incidents"
@@ -28,7 +30,7 @@ async def test_a_token_that_is_refused_for_a_while_ends_nothing(fake: FakeApi, t
             fake.faults.add(Fault(when=always, how=Answer(401)))
             fake.drop_watches()
             refused = len(fake.calls)
-            await fake.called(lambda call: call.n > refused and call.path == "/version", times=2)
+            await fake.called(lambda call: call.n > refused and call.path == INCIDENTS_PATH, times=3)
             assert process.returncode is None
             fake.faults.clear()
             mended = len(fake.calls)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import structlog
 
@@ -17,15 +18,14 @@ from firebreak.engine.cases import Cases
 from firebreak.engine.cutting import Cut, cut, grows, uncut
 from firebreak.engine.eradicate import STAGES
 from firebreak.engine.following import Following
+from firebreak.engine.incidents import listed
 from firebreak.engine.jobs import JobKey, Jobs
 from firebreak.engine.journal import SupersededError, report_invalid
-from firebreak.engine.stage import Stage
 from firebreak.engine.supervise import TURN, Work
 from firebreak.engine.watches import Watches
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
 from firebreak.kube.seats import Seats
-from firebreak.model.change import collection
 from firebreak.model.incident import BadSpecError, identify, lean, read, reference
 from firebreak.model.loose import mapping
 from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
@@ -36,7 +36,6 @@ from firebreak.steps.drift import Followed
 log = structlog.get_logger()
 
 FOLLOW, OPEN, CLOSE = "follow", "open", "close"
-OPEN_ONLY = "status.phase!=Closed"
 LIST_AGAIN = 1.0  # seconds: after a change of leaders nothing is cut before the list
 SHORT, LONG = 32, 128  # jobs of one kind at once: short ones, and those that may wait for pods or for people
 Handler = Callable[[Case], Awaitable[float | None]]
@@ -69,11 +68,21 @@ class Controller:
             PLAN_JOB: planning.run,
             CLOSE: self._close,
             OPEN: containment.leave_uncut,
-            **{each.name: _stage_handler(each) for each in STAGES},
+            **{each.name: partial(stage.run, stage=each) for each in STAGES},
         }
 
     def seen(self, raw: Json, *, deleted: bool) -> None:
-        """Take a hint from the watch. A deleted incident lifts nothing; a closed one leaves the watch as deleted."""
+        """Take a hint. A deleted incident lifts nothing; a closed one leaves the watch as deleted.
+
+        A bug that one incident meets must not keep the others from being seen.
+        """
+        try:
+            self._take(raw, deleted=deleted)
+        except Exception:  # it is logged and counted, and the resync tries again
+            self.tools.metrics.background_failures.labels(Work.INCIDENTS).inc()
+            log.exception("an incident could not be taken in", incident=str(identify(raw)))
+
+    def _take(self, raw: Json, *, deleted: bool) -> None:
         uid = identify(raw).uid
         if deleted:
             self._forget(uid)
@@ -127,15 +136,16 @@ class Controller:
                     await self._relisting.wait()
             self._relisting.clear()
 
-    async def relist(self) -> None:
-        """Take over what the API server has. Raises `ApiError` when it does not say."""
-        found, _ = await self.tools.api.list_from(collection("Incident"), fields=OPEN_ONLY, keep=lean)
+    async def relist(self) -> str:
+        """Take over what the API server has; return of which version. Raises `ApiError` when it does not say."""
+        known = set(self._latest)  # what comes while the list is read may be newer, and is not gone
+        incidents, version = await listed(self.tools.api)
         self.listed = True
-        incidents = {raw["metadata"]["uid"]: {"kind": "Incident", **raw} for raw in found}
-        for uid in set(self._latest) - set(incidents):
+        for uid in known - set(incidents):
             self._forget(uid)
         for raw in incidents.values():
             self.seen(raw, deleted=False)
+        return version
 
     def wake(self, uid: str) -> None:
         """Make everything that may run for an incident run."""
@@ -287,10 +297,3 @@ class Controller:
                 update={"phase": Phase.CLOSED, "timings": s.timings.model_copy(update={"closed_at": now})}
             )
         )
-
-
-def _stage_handler(each: Stage) -> Handler:
-    async def handle(case: Case) -> float | None:
-        return await stage.run(case, each)
-
-    return handle

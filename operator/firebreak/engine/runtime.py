@@ -9,15 +9,15 @@ import structlog
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
-from firebreak.api.base import Json
-from firebreak.engine import approvals, health
+from firebreak.engine import approvals, health, incidents
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.hook import cloud_hook
+from firebreak.engine.informer import follow
 from firebreak.engine.leadership import Leadership
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
-from firebreak.engine.supervise import Run, Work, attempt, supervise
+from firebreak.engine.supervise import TURN, Run, Work, attempt, supervise
 from firebreak.engine.webhook import Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import probe
@@ -33,7 +33,6 @@ from firebreak.settings import Settings
 log = structlog.get_logger()
 
 PROBE_TIMEOUT = 90.0  # seconds
-REFUSED_AGAIN = 2.0  # seconds between looks at whether our credentials are taken
 REREAD = 10.0  # seconds between looks at the record of enforcement: a person who ran `firebreak preflight` waits for it
 
 
@@ -61,7 +60,7 @@ class Runtime:
             tools.api, settings.namespace, settings.pod, settings.lease_seconds, tools.clock, self._led, tools.pulse
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watching = False
+        self._accepted = asyncio.Event()  # while the API server takes our credentials
         self._server: web.AppRunner | None = None
 
     @classmethod
@@ -89,12 +88,15 @@ class Runtime:
         # Known before the first verdict, or a restart would make it flap, and before the first cut, as far as may be.
         await attempt(Work.ENFORCEMENT, self._look_at_record, tools.metrics.background_failures)
         await attempt(Work.RAILS, partial(tools.rails.refresh, tools.api), tools.metrics.background_failures)
+        watched = incidents.source(self.controller.relist, self.controller.seen)
         self._keep(Work.RAILS, partial(tools.rails.keep_fresh, tools.api, every))
         self._keep(Work.ENFORCEMENT, self._enforcement)
         self._keep(Work.GUARDS, self._look_at_guards)
+        tools.pulse.expect(Work.INCIDENTS, TURN)
+        self._keep(Work.INCIDENTS, partial(follow, tools.api, watched, self._turned))
         self._keep(Work.LEADERSHIP, self._leadership.run)
         self._keep(Work.RESYNC, partial(self.controller.resync, every))
-        self._keep(Work.APPROVALS, partial(approvals.follow, tools.api, self.controller.approved))
+        self._keep(Work.APPROVALS, partial(follow, tools.api, approvals.source(tools.api, self.controller.approved)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -104,33 +106,24 @@ class Runtime:
         await self.tools.api.session.close()
 
     async def configuration(self) -> Configuration:
-        """Return credentials for the watch once the API server takes them; until then this replica is not ready."""
-        while await self._refused():
-            self._watching = False
-            await asyncio.sleep(REFUSED_AGAIN)
-        self._watching = True
+        """Return the credentials, once the API server takes them."""
+        await self._accepted.wait()
         return await load_configuration(self.tools.settings.kubeconfig, None)
 
-    async def _refused(self) -> bool:
-        """Whether the API server does not know who we are. What else it answers, or whether, is no matter here."""
-        try:
-            await self.tools.api.request("GET", "/version")
-        except ApiError as error:
-            if error.status != UNAUTHORIZED:
-                return False
+    def _turned(self, error: ApiError | None) -> None:
+        """Note that the watch of incidents lives. Until our credentials are taken this replica is not ready."""
+        self.tools.pulse.expect(Work.INCIDENTS, TURN)
+        if error is None:
+            self._accepted.set()
+        elif error.status == UNAUTHORIZED:
+            self._accepted.clear()
             words = (
                 "credentials refused; tried again until they are taken. If the ServiceAccount was made anew, restart"
             )
-            log.error(words, error=str(error))  # noqa: TRY400 - the trace says nothing more
-            return True
-        return False
+            log.error(words, error=str(error))
 
     def _ready(self) -> bool:
-        return self._watching and self.controller.listed
-
-    def seen(self, raw: Json, *, deleted: bool) -> None:
-        """Take a hint from the watch."""
-        self.controller.seen(raw, deleted=deleted)
+        return self._accepted.is_set() and self.controller.listed
 
     async def drain(self) -> None:
         """End the work; what was begun is on record and is continued by the next leader."""

@@ -27,6 +27,7 @@ class Work(StrEnum):
 
     LEADERSHIP = "leadership"
     RESYNC = "resync"
+    INCIDENTS = "incidents"
     APPROVALS = "approvals"
     RAILS = "rails"
     ENFORCEMENT = "enforcement"

@@ -8,20 +8,15 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-import structlog
-
 from firebreak.api.base import Json
 from firebreak.api.playbook import QUARANTINE, REVOKE
+from firebreak.engine.informer import Source, follow
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.supervise import Work, supervise
 from firebreak.kube.client import Api
-from firebreak.kube.errors import ApiError, Forbidden, Gone, TooLarge
 from firebreak.model.change import collection
 from firebreak.steps.drift import ADDED, PODS, POLICIES, Followed
 
-log = structlog.get_logger()
-
-RECONNECT, DENIED = 1.0, 60.0  # seconds until a watch is tried again
 PAUSE = 0.5  # seconds between two hints for one job: what changes all the time must not keep it running all the time
 Stream = tuple[str, str | None]  # kind and namespace
 
@@ -38,7 +33,6 @@ class Watches:
         self._tasks: dict[Stream, asyncio.Task[None]] = {}
         self._told: dict[tuple[str, str], float] = {}
         self._later: dict[tuple[str, str], asyncio.TimerHandle] = {}
-        self._said: set[str] = set()
 
     def keep(self, followed: Followed, *, leading: bool) -> None:
         """Watch from now on what concerns an incident, as it stands."""
@@ -73,31 +67,15 @@ class Watches:
                 self._tasks.pop(stream).cancel()
 
     async def _follow(self, kind: str, namespace: str | None) -> None:
-        """List, then watch from there; after a break from where it broke, and from a list when that is too old."""
-        structlog.contextvars.bind_contextvars(watched=kind, namespace=namespace)  # of this watch's task alone
-        path, version, metadata_only = collection(kind, namespace), "", kind == PODS
-        while True:
-            pause = RECONNECT
-            try:
-                if not version:
-                    found, version = await self._api.list_from(path, metadata_only=metadata_only)
-                    self._listed((kind, namespace), found)
-                async for event in self._api.watch(path, version, metadata_only=metadata_only):
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    self._saw((kind, namespace), event["type"], event["object"])
-            except Gone:
-                version = ""
-            except (Forbidden, TooLarge) as error:
-                version, pause = "", DENIED
-                self._say(kind, f"{kind} cannot be watched; what is undone is seen at the resync only", error)
-            except ApiError as error:
-                self._say(kind, f"a watch of {kind} broke; it is tried again, and the resync goes on", error)
-            await asyncio.sleep(pause)
+        stream, path, metadata_only = (kind, namespace), collection(kind, namespace), kind == PODS
 
-    def _say(self, kind: str, words: str, error: ApiError) -> None:
-        if kind not in self._said:
-            self._said.add(kind)
-            log.warning(words, error=str(error))
+        async def begin() -> str:
+            found, version = await self._api.list_from(path, metadata_only=metadata_only)
+            self._listed(stream, found)
+            return version
+
+        meanwhile = "what is undone is seen at the resync"
+        await follow(self._api, Source(path, begin, partial(self._saw, stream), meanwhile, metadata_only=metadata_only))
 
     def _listed(self, stream: Stream, found: list[Json]) -> None:
         """A list stands for all that was missed."""
@@ -109,8 +87,6 @@ class Watches:
                 self._tell(followed.id.uid, QUARANTINE)
 
     def _saw(self, stream: Stream, event: str, obj: Json) -> None:
-        if event == "BOOKMARK":
-            return
         for followed in self._following(stream):
             if followed.concerns(stream[0], event, obj):
                 self._tell(followed.id.uid, QUARANTINE if stream[0] in {PODS, POLICIES} else REVOKE)

@@ -31,7 +31,7 @@ UNAUTHORIZED = 401
 PAGE, REDUCED_PAGE = 500, 20  # objects of a list that are asked for at once
 LONGEST_ANSWER = 48 * 2**20  # bytes of one answer: what it may cost before it is refused
 LONGEST_LIST = 64 * 2**20  # bytes of all answers of a list that is kept whole, well below the container's memory
-WATCH_SILENCE = 300.0  # seconds: the API server sends a bookmark every minute; who is silent for longer is not there
+WATCH_SILENCE = 90.0  # seconds: the API server sends a bookmark every minute; who is silent for longer is not there
 TOO_LONG_LINE = 2**24  # bytes of one watch event; an object in etcd has at most 1.5 MiB
 
 
@@ -252,8 +252,10 @@ class Api:
                 read_bufsize=TOO_LONG_LINE,
             ) as response:
                 if response.status >= 400:  # noqa: PLR2004 - HTTP
+                    if response.status == UNAUTHORIZED:
+                        await self._reload()  # for the next try
                     answer, _ = await _json(what, response)
-                    raise error_from(what, response.status, answer)
+                    raise error_from(what, response.status, answer, response.headers.get("Retry-After"))
                 async for line in response.content:
                     event = json.loads(line)
                     if event.get("type") == "ERROR":
