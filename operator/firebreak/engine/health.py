@@ -1,8 +1,8 @@
 """The operator's only port: /healthz (all that it lives by turns), /readyz (incidents are being watched), /metrics.
 
-Not healthy is what only a restart mends: that nothing answers here, or that leadership, the resync or the watch of incidents hangs. An API
-server that is away is no reason, nor is work that raises and begins again: a restart would only keep pods from being
-contained.
+Not healthy is what only a restart mends: that nothing answers here, or that leadership, the resync or the watch of
+incidents hangs. An API server that is away is no reason, nor is work that raises and begins again: a restart would only
+keep pods from being contained.
 """
 
 import asyncio
