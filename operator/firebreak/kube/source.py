@@ -132,7 +132,7 @@ class Source(ABC):
     """Bytes from a pod, read once with `async for`; afterwards `outcome` tells what they were worth.
 
     Expected failures (stream broken, pod gone, refused, timeout, size bound) end the iteration and never
-    raise. Cancellation passes through. Nothing is read ahead: a slow reader slows the container's writer.
+    raise. Cancellation passes through. Little is read ahead: a slow reader slows the container's writer.
     """
 
     def __init__(self, limits: Limits) -> None:
