@@ -16,8 +16,11 @@ from firebreak.engine.notices import Notices
 from firebreak.engine.runtime import Runtime
 from firebreak.engine.supervise import TURN, Pulse, Work, growing_pause, supervise
 from firebreak.engine.watches import Watches
+from firebreak.kube.client import Api
 from firebreak.kube.guard import Guards
+from firebreak.kube.probe import save
 from firebreak.kube.tiers import Tiers
+from firebreak.model.enforcement import Enforcement, State
 from firebreak.settings import Settings
 from firebreak.steps.drift import Followed
 from harness import PATIENCE, Clock, connect
@@ -27,6 +30,12 @@ from world import UID, incident, shop
 
 def failures(metrics: Metrics, work: str) -> float | None:
     return metrics.registry.get_sample_value("firebreak_background_failures_total", {"work": work})
+
+
+def tools_of(api: Api, settings: Settings) -> Tools:
+    notices = Notices(api, Clock(), "one")
+    guards = Guards(api, "firebreak")
+    return Tools(api=api, settings=settings, clock=Clock(), notices=notices, tiers=Tiers(api), guards=guards)
 
 
 @pytest.fixture
@@ -138,10 +147,7 @@ async def test_a_lease_that_cannot_be_read_keeps_nobody_from_leading_when_it_is_
     fake.put({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
     async with connect(fake) as api:
         settings = Settings(pod="one", port=0, probe=False, lease_seconds=3)
-        notices, guards = Notices(api, Clock(), "one"), Guards(api, "firebreak")
-        tools = Tools(
-            api=api, settings=settings, clock=Clock(), notices=notices, tiers=Tiers(api), guards=guards
-        )  # fmt: skip
+        tools = tools_of(api, settings)
         async with Runtime(tools) as runtime, asyncio.timeout(PATIENCE):
             asked = len(await fake.called(lambda call: call.resource == "leases", 2))
             assert not runtime.controller.leading
@@ -152,3 +158,16 @@ async def test_a_lease_that_cannot_be_read_keeps_nobody_from_leading_when_it_is_
     assert asked >= 2
     assert (failures(tools.metrics, "leadership") or 0) >= 1
     assert tools.pulse.overdue() == []
+
+
+@pytest.mark.parametrize("at", ["2027-11-21T00:00:00Z", "2026-11-20T00:00:00Z", "2026-11-21T00:00:00"])
+async def test_a_record_of_enforcement_that_does_not_count_is_none_at_the_start(at: str, fake: FakeApi) -> None:
+    record = Enforcement(State.PROVEN, at, "seen")
+    fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "firebreak"}})
+    async with connect(fake) as api:
+        await save(api, "firebreak", record)
+        settings = Settings(pod="one", port=0, probe=False)
+        tools = tools_of(api, settings)
+        async with Runtime(tools):
+            assert tools.enforcement.state is State.UNPROVEN
+    assert failures(tools.metrics, "enforcement") in {None, 0}

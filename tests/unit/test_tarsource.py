@@ -27,7 +27,7 @@ from firebreak.model.outcome import Completeness, Outcome
 
 TMP = "/tmp"  # noqa: S108 - in the container
 WEB = ContainerRef("shop", "web-1", "app")
-QUICK = Limits(max_bytes=1_000_000, connect_seconds=2, passing_seconds=0, idle_seconds=1, total_seconds=5)
+QUICK = Limits(max_bytes=1_000_000, connect_seconds=2, idle_seconds=1, total_seconds=5)
 NO_SUCH_PROGRAM = b'\x03{"status":"Failure","message":"exec: \\"x\\": executable file not found in $PATH"}'
 
 

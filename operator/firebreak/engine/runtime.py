@@ -165,14 +165,12 @@ class Runtime:
                 await self._prove_if_leading()
 
     async def _look_at_record(self) -> None:
-        """Take over what is on record, where it can be read. A proof that is too old proves nothing."""
+        """Take over what is on record, where it can be read."""
         try:
             known = await probe.load(self.tools.api, self.tools.settings.namespace)
         except ApiError:
             return  # what was known stays
-        if known.state is State.PROVEN and self._stale(known):
-            known = Enforcement(State.UNPROVEN, known.at, f"the proof of {known.at} is too old")
-        self.tools.enforcement = known
+        self.tools.enforcement = self._counted(known)
 
     async def _probe(self) -> Enforcement:
         """Run the probe with Firebreak's own image. Raises `ApiError` when that cannot be found out."""
@@ -193,7 +191,7 @@ class Runtime:
         settings = self.tools.settings
         try:
             known = await probe.load(self.tools.api, settings.namespace)
-            if known.state is State.PROVEN and not self._stale(known):
+            if self._counted(known).state is State.PROVEN:
                 return  # a cluster that was seen not to enforce is tried again at every start
             proof = await self._probe()
             await probe.save(self.tools.api, settings.namespace, proof)
@@ -204,10 +202,5 @@ class Runtime:
         log.info("enforcement probed", state=proof.state, detail=proof.detail)
         self.controller.wake_all()
 
-    def _stale(self, known: Enforcement) -> bool:
-        """Whether a proof is too old to build a claim on."""
-        try:
-            age = self.tools.clock() - datetime.fromisoformat(known.at)
-        except ValueError:
-            return True
-        return age > timedelta(hours=self.tools.settings.proof_hours)
+    def _counted(self, known: Enforcement) -> Enforcement:
+        return known.counted(self.tools.clock(), timedelta(hours=self.tools.settings.proof_hours))

@@ -39,7 +39,7 @@ MOST_CONFLICTS = 6
 
 
 class Stage(Protocol):
-    """A step whose outcome is Changes. `confirm` returns None while the world is still on its way."""
+    """A step whose outcome is Changes. `confirm` returns None while workloads are still on their way."""
 
     name: str
     condition: str
@@ -236,20 +236,33 @@ async def _finish(case: Case, stage: Stage, pods: int, allowed: Permit, left: Sp
 async def _confirmed(case: Case, stage: Stage, pods: int) -> Verdict:
     """Ask until the world says yes, patience ends or pods join, for which the stage runs again; then say the last."""
     verdict: Verdict | None = None
-    pause = ASK_AGAIN
+    answered, pause, patience = False, ASK_AGAIN, stage.patience(case)
     try:
-        async with asyncio.timeout(stage.patience(case)):
+        async with asyncio.timeout(patience):
             while len(case.status.pods) <= pods:
                 verdict = await stage.confirm(case)
+                answered = True
                 if verdict is not None and (verdict.holds or verdict.reason in _FINAL):
                     return verdict
                 await asyncio.sleep(pause)
                 pause = min(ASK_SELDOM, pause * 1.5)
     except TimeoutError:
-        words = f"not settled within {stage.patience(case):.0f} s; see the workload's own status"
-        return verdict or Verdict(stage.condition, "False", "TimedOut", words)
+        return verdict or _late(case, stage, patience, answered=answered)
     words = "pods joined before it was settled; it runs again for them"
     return verdict or Verdict(stage.condition, "False", "PodsJoined", words)
+
+
+def _late(case: Case, stage: Stage, patience: float, *, answered: bool) -> Verdict:
+    """Say what patience waited for in vain: workloads on their way, or an API server that did not even tell."""
+    again = f"it is looked at again every {case.tools.settings.look_again_seconds:g} s"
+    if answered:
+        words = f"not all workloads are back after {patience:g} s; `kubectl describe` of their pods tells why; {again}"
+        return Verdict(stage.condition, "False", "TimedOut", words)
+    words = (
+        f"the API server did not answer within {patience:g} s how it is now; {again}. "
+        "If that stays so, find out what keeps the API server busy"
+    )
+    return Verdict(stage.condition, "Unknown", "CannotVerify", words)
 
 
 _FINAL = frozenset(

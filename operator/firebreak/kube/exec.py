@@ -113,7 +113,7 @@ class ExecSource(Source):
         return "The command ended with success and its stream was closed cleanly."
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        socket = await self._begun(self._open)
+        socket = await self._open()
         inbox = Inbox(socket)
         try:
             self._data_at = asyncio.get_running_loop().time()
