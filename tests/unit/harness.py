@@ -15,6 +15,7 @@ from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.hook import cloud_hook
 from firebreak.engine.informer import follow
+from firebreak.engine.known import Known
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
 from firebreak.engine.webhook import Webhook, address
@@ -110,7 +111,8 @@ async def replica(
         controller = Controller(tools)
         controller.lead(leading)
         sources = (incidents.source(controller.relist, controller.seen), approvals.source(api, controller.approved))
-        work = [follow(api, source) for source in sources]
+        known = Known(api, tools.metrics, controller.look_now.set if alone else controller.wake_all)
+        work = [known.keep(), *(follow(api, source) for source in sources)]
         running = asyncio.gather(*work, *([controller.resync(chosen.resync_seconds)] if alone else []))
         try:
             if not alone:

@@ -12,13 +12,14 @@ from firebreak.kube.errors import (
     Invalid,
     NotFound,
     TooLarge,
+    Unauthorized,
     Unavailable,
 )  # fmt: skip
 from firebreak.model.incident import BadSpecError
 
-UNAUTHORIZED = 401
 AGAIN = "run the command again; if it stays so, look at the API server's log"
 ACCESS = (
+    (Unauthorized, "log in again: the API server does not know these credentials"),
     (Unavailable, "check that the API server is up and the context is right: kubectl version"),
     (Forbidden, "ask a cluster administrator for this right, or use a context that has it"),
 )
@@ -53,8 +54,6 @@ def translate(error: Exception) -> Failure | None:
 
 
 def _api(error: ApiError) -> Failure:
-    if error.status == UNAUTHORIZED:
-        return Failure(str(error), "log in again: the API server does not know these credentials", Exit.UNREACHABLE)
     if NO_KIND in error.message:
         return Failure(f"{error}: Firebreak's CRDs are not installed", "firebreak crds | kubectl apply -f -")
     for kind, hint in ACCESS:

@@ -24,7 +24,7 @@ from firebreak.engine.journal import SupersededError, report_invalid
 from firebreak.engine.supervise import TURN, Work
 from firebreak.engine.watches import Watches
 from firebreak.kube import survey
-from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
+from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
 from firebreak.kube.seats import Seats
 from firebreak.model.incident import BadSpecError, identify, lean, read, reference
 from firebreak.model.loose import mapping
@@ -39,7 +39,6 @@ FOLLOW, OPEN, CLOSE = "follow", "open", "close"
 LIST_AGAIN = 1.0  # seconds: after a change of leaders nothing is cut before the list
 SHORT, LONG = 32, 128  # jobs of one kind at once: short ones, and those that may wait for pods or for people
 Handler = Callable[[Case], Awaitable[float | None]]
-
 _FIRST = {Mode.RESPOND: (QUARANTINE,), Mode.PRESERVE: (OPEN,), Mode.PLAN: (PLAN_JOB,)}
 
 
@@ -55,7 +54,7 @@ class Controller:
         self.cases = Cases(tools)
         self._following = Following(tools, self._latest)
         self._watches = Watches(tools.api, tools.metrics, self._hint)
-        self._relisting = asyncio.Event()
+        self.look_now = asyncio.Event()  # list the incidents, and look at each
         self.jobs = Jobs(self._run)
         tools.metrics.incidents.set_function(lambda: len(self._latest))
         tools.metrics.conditions.incidents = lambda: list(self._latest.values())
@@ -108,7 +107,7 @@ class Controller:
         self.tools.metrics.leader.set(leading)
         self.jobs.drop(lambda _: True)  # what must happen once happens on the leader only
         self.cases.clear()
-        self._relisting.set()
+        self.look_now.set()
 
     def wake_all(self) -> None:
         """Look at every incident in hand."""
@@ -128,13 +127,15 @@ class Controller:
                 await self.relist()
                 self.wake_all()
                 self.tools.metrics.resyncs.inc()
+            except Unauthorized:
+                pass  # `Known` says so, and when it is over
             except ApiError as error:
                 log.warning("incidents could not be listed", error=str(error), next_try_in=LIST_AGAIN)
                 pause = LIST_AGAIN
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._relisting.wait()
-            self._relisting.clear()
+                    await self.look_now.wait()
+            self.look_now.clear()
 
     async def relist(self) -> str:
         """Take over what the API server has; return of which version. Raises `ApiError` when it does not say."""
@@ -212,6 +213,8 @@ class Controller:
             log.info("the incident was deleted meanwhile", error=str(error))
             self._forget(key.uid)
             return None
+        except Unauthorized:
+            return None  # no answer to anything; `Known` says so, and begins anew when it is over
         except BadSpecError as error:
             await report_invalid(self.tools.api, raw, str(error), self.tools.clock())
             again = None
@@ -291,9 +294,5 @@ class Controller:
     async def _close(self, case: Case) -> None:
         """The last word. The quarantine stays until somebody with the right to lifts it."""
         self.jobs.drop(lambda key: key.uid == case.id.uid and key.job != CLOSE)
-        now = case.journal.now()
-        await case.journal.write(
-            lambda s: s.model_copy(
-                update={"phase": Phase.CLOSED, "timings": s.timings.model_copy(update={"closed_at": now})}
-            )
-        )
+        timings = case.status.timings.model_copy(update={"closed_at": case.journal.now()})
+        await case.journal.write(lambda s: s.model_copy(update={"phase": Phase.CLOSED, "timings": timings}))

@@ -5,6 +5,7 @@ reads all that exists into memory, and ends the operator at an error that it doe
 """
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 import structlog
 
 from firebreak.api.base import Json
-from firebreak.engine.supervise import growing_pause
+from firebreak.engine.supervise import FIRST_PAUSE, growing_pause
 from firebreak.kube.client import Api
-from firebreak.kube.errors import PERMANENT, ApiError, Unavailable
+from firebreak.kube.errors import PERMANENT, ApiError, Unauthorized, Unavailable
 from firebreak.kube.retries import LONGEST_PAUSE
 
 log = structlog.get_logger()
@@ -75,12 +76,22 @@ async def follow(api: Api, source: Source, turned: Callable[[ApiError | None], N
             words = "a watch broke and is tried again"
             log.warning(words, path=source.path, meanwhile=source.meanwhile, error=str(error))
         if failures:
-            await asyncio.sleep(_pause(error, failures, vital=source.vital))
+            await _wait(api, error, _pause(error, failures, vital=source.vital))
+
+
+async def _wait(api: Api, error: ApiError | None, seconds: float) -> None:
+    """Pause; while nobody knows us, until somebody does: then soon."""
+    if isinstance(error, Unauthorized):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await api.credentials.taken.wait()
+        seconds = FIRST_PAUSE
+    await asyncio.sleep(seconds)
 
 
 def _pause(error: ApiError | None, failures: int, *, vital: bool) -> float:
     """Return the seconds to wait: as long as the server asks for, else a random, growing while."""
-    if isinstance(error, PERMANENT) and not vital:
+    if isinstance(error, (*PERMANENT, Unauthorized)) and not vital:
         return DENIED
     asked = error.retry_after if error else None
     return min(growing_pause(failures) if asked is None else asked, LONGEST_PAUSE)

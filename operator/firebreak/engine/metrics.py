@@ -77,6 +77,11 @@ class Metrics:
         self.jobs = Gauge("firebreak_jobs", "Jobs running or waiting to run again.", registry=self.registry)
         self.incidents = Gauge("firebreak_incidents", "Incidents in hand, not closed.", registry=self.registry)
         self.leader = Gauge("firebreak_leader", "1 while this replica leads.", registry=self.registry)
+        self.credentials_refused = Gauge(
+            "firebreak_credentials_refused",
+            "1 while the API server does not know this replica.",
+            registry=self.registry,
+        )
         self.tasks = Gauge(
             "firebreak_tasks", "Tasks of the event loop: what grows for ever leaks.", registry=self.registry
         )

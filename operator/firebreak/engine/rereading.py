@@ -18,7 +18,7 @@ from firebreak.engine.sources import open_source
 from firebreak.engine.turns import Paced, Turn
 from firebreak.evidence.source import Source
 from firebreak.kube.client import Api
-from firebreak.kube.errors import NO_RIGHT, ApiError, Forbidden, Unavailable
+from firebreak.kube.errors import NO_RIGHT, ApiError, Forbidden, Unauthorized, Unavailable
 from firebreak.kube.source import INTERRUPTIONS, Reason
 from firebreak.model.outcome import Completeness, Outcome
 from firebreak.model.pod import Pod
@@ -62,7 +62,7 @@ class Pinned:
         """Read the pod. What cannot be read is not taken to be the same."""
         try:
             pod = Pod(await self._api.get(self._request.pod.ref))
-        except (Unavailable, Forbidden) as error:
+        except (Unavailable, Unauthorized, Forbidden) as error:
             return Seen(Life.UNKNOWN, (Reason.SERVER_ERROR, _unread(error)))
         except ApiError as error:
             return Seen(Life.ANOTHER, ("PodChanged", _unread(error)))

@@ -14,6 +14,7 @@ from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.hook import cloud_hook
 from firebreak.engine.informer import follow
+from firebreak.engine.known import Known
 from firebreak.engine.leadership import Leadership
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
@@ -21,7 +22,7 @@ from firebreak.engine.supervise import TURN, Run, Work, attempt, supervise
 from firebreak.engine.webhook import Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import probe
-from firebreak.kube.client import UNAUTHORIZED, Api
+from firebreak.kube.client import Api
 from firebreak.kube.configuration import load_configuration
 from firebreak.kube.errors import ApiError
 from firebreak.kube.guard import Guards
@@ -59,8 +60,8 @@ class Runtime:
         self._leadership = Leadership(
             tools.api, settings.namespace, settings.pod, settings.lease_seconds, tools.clock, self._led, tools.pulse
         )
+        self._known = Known(tools.api, tools.metrics, self.controller.look_now.set)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accepted = asyncio.Event()  # while the API server takes our credentials
         self._server: web.AppRunner | None = None
 
     @classmethod
@@ -89,6 +90,7 @@ class Runtime:
         await attempt(Work.ENFORCEMENT, self._look_at_record, tools.metrics.background_failures)
         await attempt(Work.RAILS, partial(tools.rails.refresh, tools.api), tools.metrics.background_failures)
         watched = incidents.source(self.controller.relist, self.controller.seen)
+        self._keep(Work.CREDENTIALS, self._known.keep)
         self._keep(Work.RAILS, partial(tools.rails.keep_fresh, tools.api, every))
         self._keep(Work.ENFORCEMENT, self._enforcement)
         self._keep(Work.GUARDS, self._look_at_guards)
@@ -107,23 +109,15 @@ class Runtime:
 
     async def configuration(self) -> Configuration:
         """Return the credentials, once the API server takes them."""
-        await self._accepted.wait()
+        await self._known.until()
         return await load_configuration(self.tools.settings.kubeconfig, None)
 
-    def _turned(self, error: ApiError | None) -> None:
-        """Note that the watch of incidents lives. Until our credentials are taken this replica is not ready."""
+    def _turned(self, _: ApiError | None) -> None:
+        """Note that the watch of incidents lives."""
         self.tools.pulse.expect(Work.INCIDENTS, TURN)
-        if error is None:
-            self._accepted.set()
-        elif error.status == UNAUTHORIZED:
-            self._accepted.clear()
-            words = (
-                "credentials refused; tried again until they are taken. If the ServiceAccount was made anew, restart"
-            )
-            log.error(words, error=str(error))
 
     def _ready(self) -> bool:
-        return self._accepted.is_set() and self.controller.listed
+        return self.controller.listed and bool(self._known)
 
     async def drain(self) -> None:
         """End the work; what was begun is on record and is continued by the next leader."""

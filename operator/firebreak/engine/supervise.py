@@ -33,6 +33,7 @@ class Work(StrEnum):
     ENFORCEMENT = "enforcement"
     GUARDS = "guards"
     WATCH = "watch"
+    CREDENTIALS = "credentials"
     WEBHOOK = "webhook"
 
 

@@ -5,7 +5,6 @@ its configuration loader (kubeconfig, exec plugins, in-cluster tokens) is used a
 """
 
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -17,17 +16,17 @@ from yarl import URL
 
 from firebreak import __version__
 from firebreak.api.base import Json
-from firebreak.kube.configuration import IN_CLUSTER_TOKEN, load_configuration, ssl_context
-from firebreak.kube.errors import Forbidden, NotFound, TooLarge, Unavailable, error_from
+from firebreak.kube.configuration import load_configuration, ssl_context
+from firebreak.kube.credentials import Credentials
+from firebreak.kube.errors import NotFound, TooLarge, Unauthorized, Unavailable, error_from
 from firebreak.kube.lanes import Lanes
 from firebreak.kube.retries import DEFAULT_LIMITS, CallLimits, retrying
 from firebreak.model.change import Ref, collection
 
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-TOKEN_AGE = 60.0  # seconds until a mounted token is read again; kubelet replaces it long before it expires
 UNAUTHORIZED = 401
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PAGE, REDUCED_PAGE = 500, 20  # objects of a list that are asked for at once
 LONGEST_ANSWER = 48 * 2**20  # bytes of one answer: what it may cost before it is refused
 LONGEST_LIST = 64 * 2**20  # bytes of all answers of a list that is kept whole, well below the container's memory
@@ -62,9 +61,7 @@ class Api:
         self.kubeconfig = kubeconfig
         self.context = context
         self.ssl = ssl_context(configuration) if self.base.startswith("https") else None
-        self._configuration = configuration
-        self._mounted = kubeconfig is None and IN_CLUSTER_TOKEN.exists()
-        self._read_at = time.monotonic()
+        self.credentials = Credentials(configuration, kubeconfig, context)
         self._lanes = Lanes()
         self.identity: Mapping[str, str] = {}  # headers that say whom to act as, for whoever may impersonate
         self.session = aiohttp.ClientSession(
@@ -93,20 +90,12 @@ class Api:
 
     async def headers(self) -> dict[str, str]:
         """Return the authentication headers, fresh."""
-        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        if token and self._mounted and time.monotonic() - self._read_at > TOKEN_AGE:
-            await self._reload()
-            token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return {**self.identity, **({"Authorization": token} if token else {})}
+        return {**self.identity, **await self.credentials.headers()}
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
         """Paths come quoted already; normalizing them again would let a hostile name climb out of its segment."""
         query = f"?{urlencode(params)}" if params else ""
         return URL(f"{self.base}{path}{query}", encoded=True)
-
-    async def _reload(self) -> None:
-        self._configuration = await load_configuration(self.kubeconfig, self.context)
-        self._read_at = time.monotonic()
 
     async def request(
         self,
@@ -131,13 +120,13 @@ class Api:
         raise AssertionError  # unreachable: the last error is raised again
 
     async def _authorized(self, request: _Request) -> tuple[Json, int]:
-        try:
-            return await self._once(request)
-        except Forbidden as error:
-            if error.status != UNAUTHORIZED or time.monotonic() - self._read_at < 1:
-                raise
-            await self._reload()  # an expired token: read it again, once
-            return await self._once(request)
+        while True:
+            used = await self.credentials.headers()
+            try:
+                return await self._once(request)
+            except Unauthorized:
+                if not await self.credentials.others(used):
+                    raise
 
     async def _once(self, request: _Request) -> tuple[Json, int]:
         what, body = f"{request.method} {request.path}", request.body
@@ -244,6 +233,7 @@ class Api:
         what = f"WATCH {path}"
         params = {"watch": "1", "resourceVersion": resource_version, "allowWatchBookmarks": "true"}
         params |= _selectors(None, fields)
+        used = await self.credentials.headers()
         try:
             async with self.session.get(
                 self._url(path, params),
@@ -253,7 +243,7 @@ class Api:
             ) as response:
                 if response.status >= 400:  # noqa: PLR2004 - HTTP
                     if response.status == UNAUTHORIZED:
-                        await self._reload()  # for the next try
+                        await self.credentials.others(used)  # for the next try
                     answer, _ = await _json(what, response)
                     raise error_from(what, response.status, answer, response.headers.get("Retry-After"))
                 async for line in response.content:
