@@ -14,7 +14,7 @@ from firebreak.api.playbook import CAPTURE, QUARANTINE, STEP_NAMES
 from firebreak.api.status import Phase, StepState
 from firebreak.engine import capture, containment, planning, stage
 from firebreak.engine.case import Case, Tools
-from firebreak.engine.cases import Cases
+from firebreak.engine.cases import Cases, FirstSight
 from firebreak.engine.cutting import Cut, cut, grows, uncut
 from firebreak.engine.eradicate import STAGES
 from firebreak.engine.following import Following
@@ -30,7 +30,7 @@ from firebreak.model.incident import BadSpecError, identify, lean, read, referen
 from firebreak.model.loose import mapping
 from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
 from firebreak.model.rails import Held
-from firebreak.model.record import AT_REST, ENDED, stamp, step
+from firebreak.model.record import AT_REST, ENDED, step
 from firebreak.steps.drift import Followed
 
 log = structlog.get_logger()
@@ -50,7 +50,7 @@ class Controller:
         self.leading = False
         self.listed = False  # whether the API server has let us see the incidents
         self._latest: dict[str, Json] = {}
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._seen: dict[str, FirstSight] = {}
         self.cases = Cases(tools)
         self._following = Following(tools, self._latest)
         self._watches = Watches(tools.api, tools.metrics, self._hint)
@@ -86,7 +86,7 @@ class Controller:
         if deleted:
             self._forget(uid)
             return
-        self._seen.setdefault(uid, (stamp(self.tools.clock()), time.monotonic()))
+        self._seen.setdefault(uid, (self.tools.clock(), time.monotonic()))
         before, self._latest[uid] = self._latest.get(uid), lean(raw)
         self.tools.rails.saw(raw)
         self._following.saw(before, raw)
