@@ -72,6 +72,8 @@ async def test_an_event_is_posted_when_a_condition_turns_and_not_again(fake: Fak
         for words in ("web-1", "web-1 and more"):
             verdict = Verdict(CONTAINED, "True", "Enforced", words)
             await book.write(lambda s, v=verdict: record(s, v, now=book.now(), generation=1))
+        await fake.called(lambda call: call.resource == "events")
+        await api.list_all("Event")  # behind what else was posted
     events = [(e["reason"], e["type"], e["involvedObject"]["uid"]) for e in fake.list("Event")]
     assert events == [("Contained", "Normal", UID)]
 
