@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from fake_api import Answer, Call, Close, FakeApi, Fault, Hold, Stale
+from fake_api import Answer, Call, Close, FakeApi, Fault, Hold, Obj, Stale
 from fake_api.faults import How
+from firebreak.engine import incidents
 from firebreak.evidence.store import EvidenceStore
-from harness import PATIENCE, replica
+from harness import PATIENCE, connect, replica
 from world import POLICIES_PATH, incident, shop
 
 
@@ -80,3 +81,27 @@ async def test_an_incident_that_a_bug_meets_keeps_no_other_from_being_seen(fake:
         firebreak.controller.seen({"metadata": metadata}, deleted=False)
         count = firebreak.tools.metrics.registry.get_sample_value
         assert count("firebreak_background_failures_total", {"work": "incidents"}) == 1
+
+
+async def test_what_is_not_read_of_an_incident_is_left_at_the_door_of_list_and_watch(fake: FakeApi) -> None:
+    """Whoever opens an incident may fill a quarter of a megabyte with it."""
+    full = incident()
+    full["metadata"] |= {"annotations": {"a": "b"}, "labels": {"c": "d"}, "managedFields": [{"manager": "kubectl"}]}
+    fake.put(full)
+    seen: list[Obj] = []
+
+    def take(raw: Obj, *, deleted: bool) -> None:
+        assert not deleted
+        seen.append(raw)
+
+    async with connect(fake) as api:
+        found, _ = await incidents.listed(api)
+    incidents.source(no_list, take).saw("ADDED", full)
+    assert [sorted(raw["metadata"]) for raw in (*found.values(), *seen)] == [
+        ["creationTimestamp", "generation", "name", "namespace", "resourceVersion", "uid"],
+        ["name", "namespace", "uid"],
+    ]
+
+
+async def no_list() -> str:
+    return ""

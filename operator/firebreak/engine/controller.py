@@ -26,7 +26,7 @@ from firebreak.engine.watches import Watches
 from firebreak.kube import survey
 from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
 from firebreak.kube.seats import Seats
-from firebreak.model.incident import BadSpecError, identify, lean, read, reference
+from firebreak.model.incident import BadSpecError, identify, read, reference
 from firebreak.model.loose import mapping
 from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
 from firebreak.model.rails import Held
@@ -87,7 +87,7 @@ class Controller:
             self._forget(uid)
             return
         self._seen.setdefault(uid, (self.tools.clock(), time.monotonic()))
-        before, self._latest[uid] = self._latest.get(uid), lean(raw)
+        before, self._latest[uid] = self._latest.get(uid), raw
         self.tools.rails.saw(raw)
         self._following.saw(before, raw)
         self._watches.keep(Followed.of(raw), leading=self.leading)

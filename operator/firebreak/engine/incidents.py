@@ -1,4 +1,7 @@
-"""The open incidents as the API server has them: how they are followed, and how they are listed."""
+"""The open incidents as the API server has them: how they are followed, and how they are listed.
+
+Both ways in are here, and leave at the door what is not read of an incident.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -25,7 +28,7 @@ def source(begin: Callable[[], Awaitable[str]], seen: Seen) -> Source:
     """Follow them: the only watch of them. `begin` takes over the list."""
 
     def saw(event: str, raw: Json) -> None:
-        seen(raw, deleted=event == DELETED)
+        seen(lean(raw), deleted=event == DELETED)
 
     return Source(PATH, begin, saw, "incidents are found by the resync only", fields=OPEN_ONLY, vital=True)
 
