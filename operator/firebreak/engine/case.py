@@ -20,6 +20,7 @@ from firebreak.engine.undone import Fights
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
 from firebreak.kube.guard import Guards
+from firebreak.kube.rights import Bindings
 from firebreak.kube.tiers import Tiers
 from firebreak.model.clock import Clock
 from firebreak.model.enforcement import Enforcement
@@ -57,10 +58,12 @@ class Tools:
     enforcement: Enforcement = field(default_factory=Enforcement)
     rails: Rails = field(init=False)
     turns: Turns = field(init=False)
+    bindings: Bindings = field(init=False)
 
     def __post_init__(self) -> None:
         self.rails = Rails(self.settings, self.clock)
         self.turns = Turns(self.settings.captures)
+        self.bindings = Bindings(self.api)
 
 
 @dataclass

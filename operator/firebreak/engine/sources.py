@@ -56,7 +56,7 @@ async def _surroundings(case: Case, pod: Pod) -> Json:
     changes = step(case.status, REVOKE).changes.values()
     revoked = {change.object: change.before for change in changes if change.before}
     record = case.status.pods.get(pod.uid)
-    return await surroundings(case.tools.api, as_met(pod, record) if record else pod, revoked)
+    return await surroundings(case.tools.bindings, as_met(pod, record) if record else pod, revoked)
 
 
 async def _document(reading: Awaitable[Json]) -> Source:

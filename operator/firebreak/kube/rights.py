@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from firebreak.api.base import Json
 from firebreak.kube.client import Api
+from firebreak.kube.errors import ApiError
 from firebreak.kube.survey import find
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account, Answer, Grant, Rights
@@ -13,24 +14,65 @@ from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.steps.revoke import names
 
+_BINDINGS = ("RoleBinding", "ClusterRoleBinding")
+KEPT = 10.0  # seconds that a reading is kept for who may do with it
+
+
+class Bindings:
+    """All bindings of the cluster. One reading is for all who asked before it began: a storm costs a few of them."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self._turn = asyncio.Lock()
+        self._begun = 0  # readings, each known by its number
+        self._number = 0  # of the last that was answered
+        self._answer: list[Json] | ApiError | None = None
+
+    async def read(self, *, kept: bool = False) -> list[Json]:
+        """Return them as they are now, or, if `kept` will do, as they were seconds ago. Raises `ApiError`."""
+        wanted = 1 if kept and isinstance(self._answer, list) else self._begun + 1
+        async with self._turn:
+            if self._number < wanted or self._answer is None:
+                await self._read()
+            if isinstance(self._answer, ApiError):
+                raise self._answer
+            return self._answer or []
+
+    async def _read(self) -> None:
+        self._begun += 1
+        number = self._begun
+        try:
+            listed = await asyncio.gather(*(self.api.list_all(kind) for kind in _BINDINGS))
+        except ApiError as error:
+            self._answer = error
+        else:
+            found = zip(_BINDINGS, listed, strict=True)
+            self._answer = [{"kind": kind, **item} for kind, items in found for item in items]
+        self._number = number
+        asyncio.get_running_loop().call_later(KEPT, self._forget, number)
+
+    def _forget(self, number: int) -> None:
+        if self._number == number:
+            self._answer = None
+
 
 async def rights_of(
-    api: Api, incident: IncidentRef, accounts: Iterable[Account], revoked: Iterable[str] = ()
+    bindings: Bindings,
+    incident: IncidentRef,
+    accounts: Iterable[Account],
+    revoked: Iterable[str] = (),
+    *,
+    kept: bool = False,
 ) -> list[Rights]:
     """Read what accounts may do, from one reading of the bindings for all of them; who shares them is left open.
 
-    `revoked` names bindings (as `str(Ref)`) that named an account before they were shrunk.
+    `revoked` names bindings (as `str(Ref)`) that named an account before they were shrunk. `kept` as for a reading.
     """
     asked, before = list(accounts), frozenset(revoked)
     if not asked:
         return []
-    listed = await asyncio.gather(*(api.list_all(kind) for kind in _BINDINGS))
-    bindings = [{"kind": kind, **item} for kind, items in zip(_BINDINGS, listed, strict=True) for item in items]
-    roles = _Roles(api)
-    return [await _rights(incident, account, bindings, before, roles) for account in asked]
-
-
-_BINDINGS = ("RoleBinding", "ClusterRoleBinding")
+    found, roles = await bindings.read(kept=kept), _Roles(bindings.api)
+    return [await _rights(incident, account, found, before, roles) for account in asked]
 
 
 class _Roles:
