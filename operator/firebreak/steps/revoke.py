@@ -13,6 +13,7 @@ from firebreak.api.base import Json
 from firebreak.model.change import Change, Risk, Verb
 from firebreak.model.facts import Account, Answer, Grant, Rights
 from firebreak.model.gitops import put_back
+from firebreak.model.loose import text
 from firebreak.model.verdict import IDENTITY, Verdict
 from firebreak.model.words import listed
 from firebreak.model.writers import last_writer
@@ -70,14 +71,18 @@ def plan(facts: Rights, done: Collection[str] = ()) -> Iterator[Change]:
 
 def names(subject: Json, account: Account, binding: Json) -> bool:
     """Return whether a subject is this account, as a ServiceAccount or as the user behind it."""
-    if subject.get("kind") == "User":
-        return subject.get("name") == account.user
-    namespace = subject.get("namespace") or binding["metadata"].get("namespace")
-    return (
-        subject.get("kind") == "ServiceAccount"
-        and subject.get("name") == account.name
-        and namespace == account.namespace
-    )
+    return user(subject, binding) == account.user
+
+
+def user(subject: Json, binding: Json) -> str:
+    """Return the user that a subject is, empty for a group."""
+    match subject.get("kind"):
+        case "User":
+            return text(subject.get("name"))
+        case "ServiceAccount":
+            namespace = subject.get("namespace") or binding["metadata"].get("namespace")
+            return Account(text(namespace), text(subject.get("name"))).user
+    return ""
 
 
 def _shrink(facts: Rights, grant: Grant, subjects: list[Json], left: list[Json]) -> Change:
