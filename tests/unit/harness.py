@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kubernetes.aio.client.configuration import Configuration
-
 from fake_api import FakeApi, Obj
 from firebreak.engine import approvals, incidents
 from firebreak.engine.case import Tools
@@ -21,6 +19,7 @@ from firebreak.engine.notices import Notices
 from firebreak.engine.webhook import Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
+from firebreak.kube.configuration import Configuration
 from firebreak.kube.guard import Guards
 from firebreak.kube.retries import CallLimits
 from firebreak.kube.tiers import Tiers
@@ -45,9 +44,7 @@ class Clock:
 
 def connect(fake: FakeApi, limits: CallLimits = IMPATIENT) -> Api:
     """A client of the fake, with short patience unless other limits are given."""
-    configuration = Configuration()
-    configuration.host = fake.url
-    return Api(configuration, limits)
+    return Api(Configuration(fake.url), limits)
 
 
 @dataclass

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from kubernetes.aio.client.configuration import Configuration
 
 from fake_api import Answer, Call, FakeApi, Fault
 from firebreak.kube.client import Api
+from firebreak.kube.configuration import Configuration
 from firebreak.kube.probe import load, own_image, prove_enforcement, save
 from firebreak.kube.probe_objects import CUT, FREE, Run
 from firebreak.model.enforcement import Enforcement, Round, Sight, State, judge
@@ -238,9 +238,7 @@ async def test_a_probe_pod_ends_at_once_when_told(port: int) -> None:
 @pytest.fixture
 async def api(fake: FakeApi) -> AsyncIterator[Api]:
     fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "firebreak"}})
-    configuration = Configuration()
-    configuration.host = fake.url
-    async with Api(configuration) as connected:
+    async with Api(Configuration(fake.url)) as connected:
         yield connected
 
 

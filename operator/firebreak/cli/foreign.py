@@ -1,9 +1,8 @@
 """Errors of the other rooms as failures of a command: what happened, to what, what to do next."""
 
-from kubernetes.aio.config.config_exception import ConfigException
-
 from firebreak.cli.failure import Exit, Failure
 from firebreak.evidence.errors import StoreError
+from firebreak.kube.configuration import ConfigurationError
 from firebreak.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -44,7 +43,7 @@ def translate(error: Exception) -> Failure | None:
             )
         case OSError():
             return Failure(str(error), "check the file or port that this is about, and your rights to it")
-        case ConfigException():
+        case ConfigurationError():
             hint = "name a file with --kubeconfig, a context with --context, or run inside the cluster"
             return Failure(f"no cluster to talk to: {error}", hint, Exit.UNREACHABLE)
         case BadSpecError():

@@ -21,6 +21,7 @@ from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
 from firebreak.kube.guard import Guards
 from firebreak.kube.rights import Bindings
+from firebreak.kube.seats import Seats
 from firebreak.kube.tiers import Tiers
 from firebreak.model.clock import Clock
 from firebreak.model.enforcement import Enforcement
@@ -35,6 +36,11 @@ from firebreak.settings import Settings
 from firebreak.steps.cloud import CloudIdentity, of_pod, recorded
 from firebreak.steps.reach import secrets_of
 from firebreak.steps.suspicion import escapes
+
+SURVEYS = (
+    8  # surveys whose facts are in memory at once: they keep the calls' seats busy, and more only holds more lists
+)
+SLOW = 5.0  # seconds: a survey that takes longer keeps no other waiting
 
 OptionsT = TypeVar("OptionsT", bound=StepOptions)
 
@@ -54,6 +60,8 @@ class Tools:
     store: EvidenceStore | None = None
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from plan to last answer by a step that counts what is left in the cluster, as cordon does."""
+    surveys: Seats = field(default_factory=lambda: Seats(lambda: SURVEYS, SLOW))
+    """Held while facts are read and judged. The lists of a namespace may be megabytes for each incident."""
     hook: CloudHook | None = None
     enforcement: Enforcement = field(default_factory=Enforcement)
     rails: Rails = field(init=False)

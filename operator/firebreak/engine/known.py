@@ -66,5 +66,5 @@ class Known:
     async def _pause(self) -> None:
         for _ in range(ASK):
             await asyncio.sleep(LOOK)
-            if self._credentials.replaced():
+            if await self._credentials.replaced():
                 return

@@ -7,7 +7,6 @@ from typing import Self
 
 import structlog
 from aiohttp import web
-from kubernetes.aio.client.configuration import Configuration
 
 from firebreak.engine import approvals, health, incidents
 from firebreak.engine.case import Tools
@@ -23,7 +22,7 @@ from firebreak.engine.webhook import Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import probe
 from firebreak.kube.client import Api
-from firebreak.kube.configuration import load_configuration
+from firebreak.kube.configuration import Configuration, load_configuration
 from firebreak.kube.errors import ApiError
 from firebreak.kube.guard import Guards
 from firebreak.kube.tiers import Tiers

@@ -87,7 +87,7 @@ async def run(case: Case, stage: Stage) -> float | None:
 async def _still_holds(case: Case, stage: Stage) -> bool:
     """Look at what is done. What is on its way says nothing; what cannot be read is no longer claimed."""
     try:
-        verdict = await stage.confirm(case)
+        verdict = await _confirm(case, stage)
     except PERMANENT as error:
         words = f"whether it still holds could not be read: {error}"
         verdict = Verdict(stage.condition, "Unknown", "CannotVerify", words)
@@ -100,10 +100,16 @@ async def _still_holds(case: Case, stage: Stage) -> bool:
     return False
 
 
+async def _confirm(case: Case, stage: Stage) -> Verdict | None:
+    async with case.tools.surveys.seat(case.id.namespace):
+        return await stage.confirm(case)
+
+
 async def _run(case: Case, stage: Stage) -> tuple[StepState, float | None]:
     pods = len(case.status.pods)
     async with case.tools.alone if stage.alone else nullcontext():
-        changes = await stage.plan(case)
+        async with case.tools.surveys.seat(case.id.namespace):
+            changes = await stage.plan(case)
         was = step(case.status, stage.name)
         case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
         allowed, left = await _carry_out(case, stage, changes, was)

@@ -1,26 +1,27 @@
 """A thin client: raw JSON over aiohttp, in the few verbs that Firebreak uses.
 
 The official client's model objects cost several times the request itself, and containment is measured in milliseconds;
-its configuration loader (kubeconfig, exec plugins, in-cluster tokens) is used as it is.
+its loader of kubeconfigs is used (`configuration`).
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio.client.configuration import Configuration
 from yarl import URL
 
 from firebreak import __version__
 from firebreak.api.base import Json
-from firebreak.kube.configuration import load_configuration, ssl_context
+from firebreak.kube.configuration import Configuration, load_configuration, ssl_context
 from firebreak.kube.credentials import Credentials
 from firebreak.kube.errors import NotFound, TooLarge, Unauthorized, Unavailable, error_from
-from firebreak.kube.lanes import Lanes
+from firebreak.kube.lanes import Lanes, urgent
+from firebreak.kube.lists import Shared, Wanted
 from firebreak.kube.retries import DEFAULT_LIMITS, CallLimits, retrying
 from firebreak.model.change import Ref, collection
 
@@ -33,6 +34,9 @@ LONGEST_ANSWER = 48 * 2**20  # bytes of one answer: what it may cost before it i
 LONGEST_LIST = 64 * 2**20  # bytes of all answers of a list that is kept whole, well below the container's memory
 WATCH_SILENCE = 90.0  # seconds: the API server sends a bookmark every minute; who is silent for longer is not there
 TOO_LONG_LINE = 2**24  # bytes of one watch event; an object in etcd has at most 1.5 MiB
+
+
+Found = tuple[list[Json], str]  # objects, and the resourceVersion to watch from
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Api:
         self.ssl = ssl_context(configuration) if self.base.startswith("https") else None
         self.credentials = Credentials(configuration, kubeconfig, context)
         self._lanes = Lanes()
+        self._lists = Shared[Found]()
         self.identity: Mapping[str, str] = {}  # headers that say whom to act as, for whoever may impersonate
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self.ssl or True, limit=0, keepalive_timeout=60),
@@ -78,7 +83,7 @@ class Api:
     ) -> Self:
         """Connect as the pod's account when inside a cluster, else by kubeconfig.
 
-        Raises kubernetes' ConfigException when neither is to be had.
+        Raises `ConfigurationError` when neither is to be had.
         """
         configuration = await load_configuration(kubeconfig, context)
         return cls(configuration, limits, kubeconfig, context)
@@ -184,17 +189,23 @@ class Api:
         fields: str | None = None,
         metadata_only: bool = False,
         keep: Callable[[Json], Json | None] | None = None,
-    ) -> tuple[list[Json], str]:
-        """Return the objects below a path and the resourceVersion to watch from.
+    ) -> Found:
+        """Return the objects below a path and the resourceVersion to watch from. Others may share them: change none.
 
         Raises `TooLarge` when one answer, or all that is kept whole, is longer than a list may be.
         """
-        params = _selectors(labels, fields) | {"limit": str(REDUCED_PAGE if keep else PAGE)}
-        accept = METADATA_LIST if metadata_only else "application/json"
+        wanted = Wanted(path, labels, fields, METADATA_LIST if metadata_only else "application/json", keep)
+        if urgent():  # a cut waits for nobody else's call
+            return await self._list(wanted)
+        return await self._lists.read(wanted, partial(self._list, wanted))
+
+    async def _list(self, wanted: Wanted) -> Found:
+        path, keep = wanted.path, wanted.keep
+        params = _selectors(wanted.labels, wanted.fields) | {"limit": str(REDUCED_PAGE if keep else PAGE)}
         items: list[Json] = []
         whole = 0
         while True:
-            answer, size = await self._ask(_Request("GET", path, params=params, accept=accept))
+            answer, size = await self._ask(_Request("GET", path, params=params, accept=wanted.accept))
             whole += 0 if keep else size
             if whole > LONGEST_LIST:
                 raise TooLarge(f"GET {path}", f"the list is longer than {LONGEST_LIST >> 20} MiB; somebody filled it")

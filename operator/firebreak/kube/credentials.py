@@ -5,10 +5,7 @@ import contextlib
 import time
 from collections.abc import Mapping
 
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config.config_exception import ConfigException
-
-from firebreak.kube.configuration import IN_CLUSTER_TOKEN, load_configuration
+from firebreak.kube.configuration import IN_CLUSTER_TOKEN, Configuration, ConfigurationError, load_configuration
 
 TOKEN_AGE = 60.0  # seconds until a mounted token is read again; kubelet replaces it long before it expires
 
@@ -29,8 +26,8 @@ class Credentials:
         """Return the headers of the next call."""
         if self._mounted and time.monotonic() - self._read_at > TOKEN_AGE:
             await self._read()
-        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return {"Authorization": token} if token else {}
+        authorization = await self._configuration.authorization()
+        return {"Authorization": authorization} if authorization else {}
 
     async def others(self, refused: Mapping[str, str]) -> bool:
         """Return whether there are others than those that were refused; they are read again, once for all who ask.
@@ -52,13 +49,13 @@ class Credentials:
         self.refused.clear()
         self.taken.set()
 
-    def replaced(self) -> bool:
+    async def replaced(self) -> bool:
         """Return whether another token is mounted than the one that is used. A kubeconfig says so only when read."""
-        key = self._configuration.api_key.get("BearerToken", "")
-        return self._mounted and IN_CLUSTER_TOKEN.read_text() != key.rpartition(" ")[2]
+        used = await self._configuration.authorization()
+        return self._mounted and IN_CLUSTER_TOKEN.read_text().strip() != used.rpartition(" ")[2]
 
     async def _read(self) -> None:
         """Read them again. Those that we have stay while there are none."""
-        with contextlib.suppress(ConfigException, OSError):
+        with contextlib.suppress(ConfigurationError):
             self._configuration = await load_configuration(self._kubeconfig, self._context)
             self._read_at = time.monotonic()

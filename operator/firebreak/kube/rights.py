@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from firebreak.api.base import Json
 from firebreak.kube.client import Api
-from firebreak.kube.errors import ApiError
+from firebreak.kube.lists import Shared
 from firebreak.kube.survey import find
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account, Answer, Grant, Rights
@@ -23,37 +23,28 @@ class Bindings:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self._turn = asyncio.Lock()
-        self._begun = 0  # readings, each known by its number
-        self._number = 0  # of the last that was answered
-        self._answer: list[Json] | ApiError | None = None
+        self._readings = Shared[list[Json]]()
+        self._last: list[Json] | None = None
+        self._number = 0  # of the last reading
 
     async def read(self, *, kept: bool = False) -> list[Json]:
         """Return them as they are now, or, if `kept` will do, as they were seconds ago. Raises `ApiError`."""
-        wanted = 1 if kept and isinstance(self._answer, list) else self._begun + 1
-        async with self._turn:
-            if self._number < wanted or self._answer is None:
-                await self._read()
-            if isinstance(self._answer, ApiError):
-                raise self._answer
-            return self._answer or []
+        if kept and self._last is not None:
+            return self._last
+        return await self._readings.read(_BINDINGS, self._read)
 
-    async def _read(self) -> None:
-        self._begun += 1
-        number = self._begun
-        try:
-            listed = await asyncio.gather(*(self.api.list_all(kind) for kind in _BINDINGS))
-        except ApiError as error:
-            self._answer = error
-        else:
-            found = zip(_BINDINGS, listed, strict=True)
-            self._answer = [{"kind": kind, **item} for kind, items in found for item in items]
-        self._number = number
-        asyncio.get_running_loop().call_later(KEPT, self._forget, number)
+    async def _read(self) -> list[Json]:
+        listed = await asyncio.gather(*(self.api.list_all(kind) for kind in _BINDINGS))
+        found = [{"kind": kind, **item} for kind, items in zip(_BINDINGS, listed, strict=True) for item in items]
+        self._last, self._number = found, self._number + 1
+        asyncio.get_running_loop().call_later(
+            KEPT, self._forget, self._number
+        )  # the number: a timer keeps nothing alive
+        return found
 
     def _forget(self, number: int) -> None:
         if self._number == number:
-            self._answer = None
+            self._last = None
 
 
 async def rights_of(
