@@ -85,8 +85,8 @@ class Case:
     fights: Fights = field(default_factory=Fights)
     stirred: set[str] = field(default_factory=set)
     """The steps whose outcome somebody may have undone just now: what a look says may be older than that."""
-    looked_after: set[str] = field(default_factory=set)
-    """The steps that this process ran, or is to look at."""
+    looked_after: dict[str, float] = field(default_factory=dict)
+    """The steps that this process ran, or is to look at, and when it last did, on the monotonic clock."""
     handed_over: bool = False
     """Whether this process is in the custody record already."""
     seen: float | None = None

@@ -4,7 +4,9 @@ What is done is looked at again, slowly: where it does not hold any more, the wh
 """
 
 import asyncio
+import math
 import random
+import time
 from contextlib import nullcontext
 from typing import Final, Protocol
 
@@ -35,6 +37,7 @@ log = structlog.get_logger()
 
 AFTER_CONFLICT, WHILE_BLOCKED = 0.2, 30.0  # seconds
 ASK_AGAIN, ASK_SELDOM = 0.5, 2.0  # seconds: a look may be dozens of questions, and what takes long is not in a hurry
+JUST_NOW = 5.0  # seconds: what was confirmed so lately, and nobody has touched since, is not asked about again
 MOST_CONFLICTS = 6
 
 
@@ -65,9 +68,10 @@ async def run(case: Case, stage: Stage) -> float | None:
     case.stirred.discard(stage.name)
     if step(case.status, stage.name).state is StepState.DONE and not (stirred or joined(stage.name, case.status)):
         if stage.name not in case.looked_after:  # after a restart: not every incident at the same moment
-            case.looked_after.add(stage.name)
+            case.looked_after[stage.name] = -math.inf
             return random.uniform(0, look_again)  # noqa: S311 - jitter
-        if await _still_holds(case, stage):
+        just_now = time.monotonic() - case.looked_after[stage.name] < min(JUST_NOW, look_again / 2)
+        if just_now or await _still_holds(case, stage):  # woken by the resync while it ran
             return look_again
     if obstacle := await case.obstacle(needed(stage.name)):
         return await _blocked(case, stage, *obstacle)
@@ -80,7 +84,7 @@ async def run(case: Case, stage: Stage) -> float | None:
     except PERMANENT as error:
         return await _blocked(case, stage, "Refused", f"the API server refused: {error}")
     case.conflicts.pop(stage.name, None)
-    case.looked_after.add(stage.name)
+    case.looked_after[stage.name] = time.monotonic()
     return pause or (None if state is StepState.WAITING else look_again)
 
 
@@ -248,7 +252,7 @@ async def _confirmed(case: Case, stage: Stage, pods: int) -> Verdict:
             while len(case.status.pods) <= pods:
                 verdict = await stage.confirm(case)
                 answered = True
-                if verdict is not None and (verdict.holds or verdict.reason in _FINAL):
+                if verdict is not None and (verdict.holds or verdict.settled or verdict.reason in _FINAL):
                     return verdict
                 await asyncio.sleep(pause)
                 pause = min(ASK_SELDOM, pause * 1.5)
