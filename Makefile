@@ -43,6 +43,7 @@ lint: .venv/.ready ## ruff, strict types, the layers
 	@$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	for tests in unit contract crash e2e; do $(RUN)/mypy --config-file tests/mypy.ini tests/$$tests; done
 	$(RUN)/lint-imports
 
 format: .venv/.ready ## format the code

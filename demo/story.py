@@ -99,6 +99,14 @@ class Story:
         mark = "  yes   " if holds else "  NOT SO"
         self._write(textwrap.fill(self._masked(f"{mark} {words}"), WIDTH, subsequent_indent=" " * 9) + "\n")
 
+    def end(self) -> int:
+        """Say what the claims came to; return the exit code, which is 0 when all are so."""
+        if self.broken:
+            self.tell(f"{len(self.broken)} of {self.claims} claims are NOT SO: {'; '.join(self.broken)}.")
+            return 1
+        self.tell(f"All {self.claims} claims were checked, and all are so.")
+        return 0
+
     def _apart(self, what: str) -> None:
         """Leave a blank line, but for what stands right below a chapter's title."""
         if self.last != "chapter":

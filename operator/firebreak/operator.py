@@ -1,22 +1,28 @@
-"""The kopf operator: watch, reconnection, start-up and shutdown. The only module that imports kopf.
+"""The kopf operator: start-up, signals and shutdown. The only module that imports kopf.
 
-kopf is the informer here and nothing more: raw event handlers hand hints to the controller and return. Its
-finalizers, progress annotations, daemons and timers stay unused: they would write twice before our first line runs.
+kopf watches nothing: `engine.informer` does, for what comes through kopf is cut half a millisecond later. Nor are there
+its finalizers, progress annotations, daemons or timers, which would write twice before our first line runs.
 """
 
 import asyncio
 import gc
 import itertools
-import logging
+import sys
 from typing import Any, cast
 
-import kopf
-from kubernetes.aio.client.configuration import Configuration
-
-from firebreak.api import GROUP, VERSION
-from firebreak.engine.controller import OPEN_ONLY
 from firebreak.engine.runtime import Runtime
+from firebreak.kube.configuration import Configuration
 from firebreak.settings import Settings
+
+# kopf loads the whole official client where it is installed, to know its objects, which do not occur here: 19 MiB and
+# half a second of a start. Python tells it that there is none.
+_LOADED = "kubernetes.client" in sys.modules
+if not _LOADED:
+    sys.modules["kubernetes.client"] = cast("Any", None)
+import kopf  # noqa: E402
+
+if not _LOADED:
+    del sys.modules["kubernetes.client"]
 
 
 async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
@@ -39,20 +45,11 @@ def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
-        logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for every event says nothing
         settings.scanning.disabled = True
-        settings.persistence.diffbase_storage = _NoDiff()
-        settings.persistence.progress_storage = _NoProgress()
-        settings.watching.field_selectors[GROUP, VERSION, "incidents"] = OPEN_ONLY
-        settings.networking.request_timeout = 30.0
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
-        return _connection(await runtime.configuration(), next(logins))
-
-    @kopf.on.event(GROUP, VERSION, "incidents", registry=registry)
-    async def incident(event: kopf.RawEvent, **_: Any) -> None:
-        runtime.seen(dict(event["object"]), deleted=event["type"] == "DELETED")
+        return await _connection(await runtime.configuration(), next(logins))
 
     @kopf.on.cleanup(registry=registry)
     async def drain(**_: Any) -> None:
@@ -61,43 +58,9 @@ def _handlers(runtime: Runtime) -> kopf.OperatorRegistry:
     return registry
 
 
-class _NoDiff(kopf.DiffBaseStorage):
-    """No last seen state: kopf copies the object at every event for handlers that we have none of."""
-
-    def build(self, **_: Any) -> kopf.BodyEssence:
-        """Nothing is compared."""
-        return cast("kopf.BodyEssence", {})
-
-    def fetch(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-    def store(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-
-class _NoProgress(kopf.ProgressStorage):
-    """No progress of handlers: ours keep theirs in the status."""
-
-    def fetch(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-    def store(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-    def purge(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-    def touch(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
-        """Nothing of it lies in the object."""
-        return essence
-
-
-def _connection(configuration: Configuration, number: int) -> kopf.ConnectionInfo:
+async def _connection(configuration: Configuration, number: int) -> kopf.ConnectionInfo:
     """Kopf ends the operator when credentials come back that were refused once: `number` makes them others."""
-    scheme, _, token = configuration.api_key.get("BearerToken", "").partition(" ")
+    scheme, _, token = (await configuration.authorization()).partition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,

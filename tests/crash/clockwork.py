@@ -7,9 +7,11 @@ in this process: a program or thread that works outside would be leapt over.
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 GRACE = 0.001  # seconds that the kernel has to carry what was sent over loopback, before the clock leaps
 START = 1_000_000.0  # seconds: any moment will do, as with the real monotonic clock
@@ -43,7 +45,7 @@ class Clockwork(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._leaping.now
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
         """At once, in this thread: else it would be leapt over."""
         future: asyncio.Future[T] = self.create_future()
         try:

@@ -13,6 +13,7 @@ from fake_api.faults import Crash, How
 from faulty_store import Fault as StoreFault
 from faulty_store import FaultyBackend, StoreCall
 from firebreak.evidence.errors import StoreUnavailable
+from firebreak.evidence.keys import Key
 from firebreak.evidence.store import EvidenceStore
 from firebreak.evidence.verify import verify
 from firebreak.kube.client import DEFAULT_LIMITS
@@ -105,7 +106,7 @@ class Run:
 
     async def _live(self, process: str) -> None:
         """One process, until it is killed."""
-        settings = {"kubectl": "no-such-kubectl", "notify_format": "json", "cluster": "prod"}
+        settings: Obj = {"kubectl": "no-such-kubectl", "notify_format": "json", "cluster": "prod"}
         settings |= {"notify_url": f"{self.outside.url}/notify", "cloud_hook_url": f"{self.outside.url}/hook"}
         settings |= {"cloud_hook_key": "a key of the tests alone"}
         async with replica(
@@ -159,10 +160,9 @@ class Run:
 
     async def report(self) -> Report:
         sealed = [key for key in self.objects.objects if key.endswith("/manifest.json")]
-        problems: tuple[str, ...] = ()
-        for key in sealed:
-            found = await verify(EvidenceStore(self.objects), key.removesuffix("/manifest.json"))
-            problems = tuple(str(problem) for problem in found.problems)
+        store = EvidenceStore(self.objects)
+        found = [await verify(store, Key(key.removesuffix("/manifest.json"))) for key in sealed]
+        problems = tuple(str(problem) for verification in found for problem in verification.problems)
         return Report(
             tuple(self.tally.points),
             frozenset(self.met),

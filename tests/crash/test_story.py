@@ -67,8 +67,16 @@ class Story(RuleBasedStateMachine):
 
         async def live() -> None:
             store = EvidenceStore(self.objects)
-            options = {"name": name, "clock": self.clock, "limits": DEFAULT_LIMITS, "kubectl": "no-such-kubectl"}
-            async with replica(self.fake, store, leading=False, alone=True, **options) as running:
+            async with replica(
+                self.fake,
+                store,
+                leading=False,
+                name=name,
+                clock=self.clock,
+                limits=DEFAULT_LIMITS,
+                alone=True,
+                kubectl="no-such-kubectl",
+            ) as running:
                 self.replicas[name] = running
                 there.set()
                 await asyncio.Event().wait()

@@ -28,5 +28,5 @@ def complaints(calm: Report, disturbed: Report, plan: Plan) -> Iterator[str]:
 
 
 def _difference(calm: Obj, disturbed: Obj) -> str:
-    texts = [json.dumps(each, indent=1, sort_keys=True).splitlines() for each in (calm, disturbed)]
-    return "\n".join(difflib.unified_diff(*texts, "undisturbed", "disturbed", lineterm="", n=2))
+    before, after = (json.dumps(each, indent=1, sort_keys=True).splitlines() for each in (calm, disturbed))
+    return "\n".join(difflib.unified_diff(before, after, "undisturbed", "disturbed", lineterm="", n=2))

@@ -5,8 +5,7 @@ from typing import Any
 
 from incidents import Place, account, container, workload
 from people import Person
-from shop import incident
-from shop_objects import CUT
+from shop_objects import CUT, incident
 
 SERVE = "touch /ready; exec httpd -f -p 8080 -h /"
 # What no role of Kubernetes' own gives, and what somebody may have all the same.

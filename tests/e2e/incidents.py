@@ -26,7 +26,7 @@ from firebreak.evidence.layout import Layout
 from firebreak.evidence.manifest import Manifest, Sealed, read_chain
 from firebreak.evidence.store import EvidenceStore
 from firebreak.evidence.verify import Verification, verify
-from shop import incident
+from shop_objects import incident
 
 IMAGE = "busybox:1.35"
 RBAC = "rbac.authorization.k8s.io"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cluster import s3
-from cluster.provider import ClusterError, ClusterInfo
+from cluster.provider import S3, ClusterError, ClusterInfo
 from cluster.waiting import wait_until
 from firebreak.kube.errors import UNJUDGED
 
@@ -91,7 +91,7 @@ def _namespace() -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
 
 
-def _store(server: s3.S3) -> dict[str, object]:
+def _store(server: S3) -> dict[str, object]:
     """The credentials of the store, as its client reads them from the environment."""
     return {
         "apiVersion": "v1",

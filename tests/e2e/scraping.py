@@ -25,7 +25,16 @@ class Scrape:
 
 def scrape(kubectl: Kubectl, namespace: str, replica: str) -> Scrape:
     """What a replica exposes."""
-    text = kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{replica}:{PORT}/proxy/metrics")
+    return parsed(kubectl("get", "--raw", metrics_of(namespace, replica)))
+
+
+def metrics_of(namespace: str, replica: str) -> str:
+    """Where the API server shows what a replica exposes."""
+    return f"/api/v1/namespaces/{namespace}/pods/{replica}:{PORT}/proxy/metrics"
+
+
+def parsed(text: str) -> Scrape:
+    """Read what was exposed."""
     families = text_string_to_metric_families(text)
     return Scrape({(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples})
 

@@ -11,7 +11,7 @@ from cluster.provider import ClusterError, ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl, own_namespace
 from people import Person, Registry, sample_roles
-from shop import incident
+from shop_objects import incident
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 NOBODY = {"pod": "nobody"}

@@ -10,7 +10,7 @@ from conftest import Kubectl
 from firebreak.api.status import IncidentStatus
 from firebreak.kube.client import Api
 from incidents import GATED, IDLE, Place, container, place, pod
-from shop import incident
+from shop_objects import incident
 
 pytestmark = pytest.mark.slow
 

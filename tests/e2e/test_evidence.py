@@ -86,7 +86,7 @@ def preserved(where: Place) -> Preserved:
     environment = [from_secret("VARIABLE", "environment", "variable"), {"name": "LITERAL", "value": bait["literal"]}]
     where.apply(
         account("keeper"),
-        secret("credentials", **{"file": bait["file"], "one-file": bait["one-file"]}),
+        secret("credentials", {}, **{"file": bait["file"], "one-file": bait["one-file"]}),
         secret("environment", variable=bait["variable"]),
         pod(
             "vault",

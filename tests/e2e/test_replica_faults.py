@@ -1,13 +1,10 @@
-"""Replicas of Firebreak that die, lose their network or their token, while incidents come: the other one goes on."""
+"""Replicas of Firebreak that die or lose their network while incidents come: the other one goes on."""
 
 import json
 import os
 import random
 import secrets
 from collections.abc import Iterator
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,11 +15,11 @@ from conftest import Kubectl
 from incidents import IDLE, Place, container, place, pod
 from killing import Leadership
 from scraping import PORT, scrape
+from stamps import GENEROUS, slowest
 
 pytestmark = pytest.mark.slow
 
 INCIDENTS = 8  # of one test
-GENEROUS = 5.0  # seconds from an incident created to its pod cut off; what it is on a quiet machine: docs/scale.md
 
 
 @pytest.fixture
@@ -96,36 +93,3 @@ def settled(where: Place) -> None:
     for number in range(INCIDENTS):
         where.condition(f"shell-{number}", "EvidencePreserved", "True/Sealed", seconds=90)
     assert len(where.get("networkpolicies")["items"]) == INCIDENTS
-
-
-def slowest(where: Place) -> float:
-    """Seconds from the longest wait between an Incident created and its pod's label and policy, by audit stamps."""
-    assert where.cluster.audit_log is not None
-    uids = {each["metadata"]["name"]: each["metadata"]["uid"] for each in where.get("incidents")["items"]}
-    created, cut = stamps(where.cluster.audit_log, where.namespace)
-    took = {
-        name: max(cut[f"firebreak-{uid}"], cut[name.replace("shell", "web")]) - created[name]
-        for name, uid in uids.items()
-    }
-    found = sorted(each.total_seconds() for each in took.values())
-    print("created to contained, seconds:", found)  # noqa: T201 - the measure
-    return found[-1]
-
-
-def stamps(audit_log: Path, namespace: str) -> tuple[dict[str, datetime], dict[str, datetime]]:
-    """When each Incident was received, and when the first label and policy of each was answered, by name."""
-    created: dict[str, datetime] = {}
-    cut: dict[str, datetime] = {}
-    for line in audit_log.read_text().splitlines():
-        if namespace not in line or '"ResponseComplete"' not in line:
-            continue
-        event: dict[str, Any] = json.loads(line)
-        about = event.get("objectRef") or {}
-        if event["responseStatus"]["code"] >= 300 or "subresource" in about:
-            continue
-        match event["verb"], about.get("resource"):
-            case "create", "incidents":
-                created[about["name"]] = datetime.fromisoformat(event["requestReceivedTimestamp"])
-            case ("create", "networkpolicies") | ("patch", "pods"):
-                cut.setdefault(about["name"], datetime.fromisoformat(event["stageTimestamp"]))
-    return created, cut

@@ -12,7 +12,7 @@ from firebreak.model.pod import Pod
 from firebreak.steps import quarantine, revoke, rotate
 from firebreak.steps import replace as replacing
 from incidents import IDLE, Object, Place, account, binding, container, pod, secret, workload
-from shop import incident
+from shop_objects import incident
 from thefts import POLICY_DENIES, network_policy
 from thefts_eradicate import TOKEN_TYPE, crowd_of
 from thief import KEY, RECORD, UID, Attempt

@@ -51,15 +51,15 @@ def _run(arguments: list[str]) -> Ran:
     return Ran(code, out.getvalue(), err.getvalue())
 
 
-def write_kubeconfig(folder: Path, server: str, namespace: str) -> Path:
-    """Write a kubeconfig without credentials."""
+def write_kubeconfig(folder: Path, server: str, namespace: str, **user: str) -> Path:
+    """Write a kubeconfig; without credentials, unless `user` names some."""
     path = folder / "kubeconfig"
     context = {"cluster": "fake", "user": "fake", "namespace": namespace}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "fake", "cluster": {"server": server}}],
-        "users": [{"name": "fake", "user": {}}],
+        "users": [{"name": "fake", "user": user}],
         "contexts": [{"name": "fake", "context": context}],
         "current-context": "fake",
     }

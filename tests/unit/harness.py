@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kubernetes.aio.client.configuration import Configuration
-
 from fake_api import FakeApi, Obj
-from firebreak.engine import approvals
+from firebreak.engine import approvals, incidents
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.hook import cloud_hook
+from firebreak.engine.informer import follow
+from firebreak.engine.known import Known
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
 from firebreak.engine.webhook import Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
-from firebreak.kube.errors import ApiError, Gone
+from firebreak.kube.configuration import Configuration
 from firebreak.kube.guard import Guards
 from firebreak.kube.retries import CallLimits
 from firebreak.kube.tiers import Tiers
@@ -27,9 +27,8 @@ from firebreak.model.enforcement import Enforcement, State
 from firebreak.settings import Settings
 
 PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
-IMPATIENT = CallLimits(timeout=2.0, budget=1.0)
-RECONNECT = 0.1  # seconds until a broken watch is opened again, as kopf does it
 PATIENCE = 30.0  # seconds that a test waits for a condition before it fails
+IMPATIENT = CallLimits(timeout=PATIENCE, budget=1.0)  # a call may take as long as a busy machine makes it
 
 
 @dataclass
@@ -45,9 +44,7 @@ class Clock:
 
 def connect(fake: FakeApi, limits: CallLimits = IMPATIENT) -> Api:
     """A client of the fake, with short patience unless other limits are given."""
-    configuration = Configuration()
-    configuration.host = fake.url
-    return Api(configuration, limits)
+    return Api(Configuration(fake.url), limits)
 
 
 @dataclass
@@ -110,7 +107,9 @@ async def replica(
         tools = _tools(api, chosen, clock or Clock(), store)
         controller = Controller(tools)
         controller.lead(leading)
-        work = [_inform(api, controller), approvals.follow(api, controller.approved)]
+        sources = (incidents.source(controller.relist, controller.seen), approvals.source(api, controller.approved))
+        known = Known(api, tools.metrics, controller.look_now.set if alone else controller.wake_all)
+        work = [known.keep(), *(follow(api, source) for source in sources)]
         running = asyncio.gather(*work, *([controller.resync(chosen.resync_seconds)] if alone else []))
         try:
             if not alone:
@@ -140,29 +139,3 @@ def _tools(api: Api, settings: Settings, clock: Clock, store: EvidenceStore | No
         hook=cloud_hook(settings, clock),
         enforcement=PROVEN,
     )
-
-
-async def _inform(api: Api, controller: Controller) -> None:
-    """What kopf does for the operator: list, then watch, open incidents only."""
-    async for event, obj in _followed(api, "/apis/firebreak.dev/v1alpha1/incidents", "status.phase!=Closed"):
-        controller.seen(obj, deleted=event == "DELETED")
-
-
-async def _followed(api: Api, path: str, fields: str | None) -> AsyncIterator[tuple[str, Obj]]:
-    """Events for ever: a watch that broke goes on from where it was, from a new list when that is too old."""
-    version = ""
-    while True:
-        try:
-            if not version:
-                items, version = await api.list_from(path, fields=fields)
-                for item in items:
-                    yield "LISTED", item
-            async for event in api.watch(path, version, fields=fields):
-                version = event["object"]["metadata"]["resourceVersion"]
-                if event["type"] != "BOOKMARK":
-                    yield event["type"], event["object"]
-        except Gone:
-            version = ""
-        except ApiError:
-            pass
-        await asyncio.sleep(RECONNECT)

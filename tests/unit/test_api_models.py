@@ -280,7 +280,7 @@ def test_no_path_means_no_copy() -> None:
 def test_what_people_wrote_cannot_be_changed_afterwards() -> None:
     spec = IncidentSpec.model_validate({"target": {"pod": "web-1"}})
     with pytest.raises(ValidationError, match="frozen"):
-        spec.mode = "Plan"  # type: ignore[assignment,misc]
+        spec.mode = "Plan"  # type: ignore[assignment]
 
 
 # --- hostile specs

@@ -97,7 +97,11 @@ def test_the_containers_of_a_finished_pod_are_gaps_too() -> None:
 
 def test_sidecars_and_ephemeral_containers_are_looked_into_like_others() -> None:
     sidecar = {"name": "mesh", "restartPolicy": "Always"}
-    lists = {"initContainers": [sidecar], "containers": [WEB], "ephemeralContainers": [{"name": "debug"}]}
+    lists: dict[str, Any] = {
+        "initContainers": [sidecar],
+        "containers": [WEB],
+        "ephemeralContainers": [{"name": "debug"}],
+    }
     assert looked_into(pod(**lists)) == ["mesh", "web", "debug"]
 
 

@@ -1,14 +1,18 @@
 """`firebreak contain`, `plan` and `close`, the real commands against the fake API server."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from cli_harness import KEY, UID, Cli, bare, condition, cut_pod, incident, pod, write_kubeconfig
 from fake_api import Answer, Call, FakeApi, Fault
-from firebreak.api.incident import WorkloadRef
+from firebreak.api.incident import IncidentSpec, WorkloadRef
+from firebreak.cli.commands.close import Nature
+from firebreak.cli.commands.contain import ModeName, Severity
 from firebreak.cli.kinds import KINDS
 
 SEALED = condition("EvidencePreserved", "True", "Sealed", "12 artifacts")
@@ -28,6 +32,14 @@ def answering(fake: FakeApi, name: str, status: dict[str, Any]) -> None:
         return False
 
     fake.faults.add(Fault(when=write, how=Answer(500)))
+
+
+@pytest.mark.parametrize(("options", "field"), [(Severity, "severity"), (ModeName, "mode"), (Nature, "verdict")])
+def test_the_commands_take_what_the_resource_takes(options: type[StrEnum], field: str) -> None:
+    """They are written again so that --help needs no pydantic."""
+    properties = TypeAdapter(IncidentSpec.__annotations__[field]).json_schema()
+    choices = [properties, *properties.get("anyOf", [])]
+    assert [each.value for each in options] == next(choice["enum"] for choice in choices if "enum" in choice)
 
 
 async def test_contain_writes_the_incident_and_prints_the_sentence(fake: FakeApi, cli: Cli) -> None:

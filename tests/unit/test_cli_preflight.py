@@ -31,7 +31,8 @@ from test_policies import from_manifests
 ESTABLISHED = {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
 KEPT = "written, read back, not overwritten"
 TRIED = ("firebreak-approvals", "firebreak-creators", "firebreak-quarantine-forgery")
-PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
+TODAY = datetime.now(UTC).isoformat()  # the command looks at the real clock
+PROVEN = Enforcement(State.PROVEN, TODAY, "seen")
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ async def test_a_cluster_that_is_as_it_must_be_leaves_doubt_about_a_store_for_tr
             "warning",
             f"file://{tmp_path}/evidence: {KEPT}; it lies on this machine's own disk, for trying out",
         ),
-        "enforcement": ("ok", "proven (probed 2026-11-21T00:00:00Z): seen"),
+        "enforcement": ("ok", f"proven (probed {TODAY}): seen"),
     }
 
 
@@ -444,6 +445,20 @@ async def test_a_cluster_that_was_seen_to_enforce_nothing_fails(fake: FakeApi, c
         "FAILED",
         "not enforced (probed 2026-11-21T00:00:00Z): this still got through: all",
     )
+
+
+@pytest.mark.parametrize(
+    ("at", "doubt"),
+    [
+        ("2020-01-01T00:00:00Z", "is too old, of 2020-01-01T00:00:00Z"),
+        ("9999-01-01T00:00:00Z", "is of 9999-01-01T00:00:00Z, a time to come: a clock is wrong, or somebody wrote it"),
+    ],
+)
+async def test_a_proof_that_counts_no_more_fails(at: str, doubt: str, fake: FakeApi, cli: Cli) -> None:
+    install(fake, Enforcement(State.PROVEN, at, "seen"))
+    ran = await cli("preflight", "--no-probe", "-o", "json")
+    words = f"unproven (probed {at}): the proof {doubt}; run `firebreak preflight --probe`"
+    assert (ran.code, found(ran)["enforcement"]) == (1, ("FAILED", words))
 
 
 async def test_a_probe_without_an_image_is_not_tried(fake: FakeApi, cli: Cli) -> None:

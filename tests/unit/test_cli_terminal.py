@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import structlog
 import yaml
-from kubernetes.aio.config.config_exception import ConfigException
 
 from cli_harness import bare
 from firebreak.cli import logs
@@ -20,6 +19,7 @@ from firebreak.cli.session import Options
 from firebreak.cli.terminal import Form, Terminal, table, words
 from firebreak.cli.text import age, between, clean, moment, size
 from firebreak.evidence.errors import StoreError
+from firebreak.kube.configuration import ConfigurationError
 from firebreak.kube.errors import ApiError
 
 COMMANDS = (
@@ -156,7 +156,9 @@ def test_a_missing_kubeconfig_is_said_without_a_traceback(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("kind", [ApiError, *descendants(ApiError), *descendants(StoreError), OSError, ConfigException])
+@pytest.mark.parametrize(
+    "kind", [ApiError, *descendants(ApiError), *descendants(StoreError), OSError, ConfigurationError]
+)
 def test_every_expected_error_says_what_to_do_next(kind: type[Exception]) -> None:
     failure = translate(kind("GET /x", "no") if issubclass(kind, ApiError) else kind("no"))
     assert failure

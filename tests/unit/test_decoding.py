@@ -63,7 +63,7 @@ GKE = {
 
 
 def stream(data: bytes) -> io.BufferedReader:
-    return io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]  # raw enough
+    return io.BufferedReader(io.BytesIO(data))
 
 
 def found(data: bytes | str | Any) -> list[Event | Malformed]:
@@ -263,7 +263,7 @@ json_values = st.recursive(
         | st.dictionaries(
             st.sampled_from(
                 [*EXEC, *GKE, *GKE["protoPayload"], "items", "records", "logEvents", "message", "log", "code"]
-            ),  # type: ignore[misc]
+            ),
             inner,
             max_size=6,
         )

@@ -11,7 +11,7 @@ from firebreak.model.facts import Network
 from firebreak.model.names import ORIGINAL_LABELS
 from firebreak.model.writers import last_writer
 from firebreak.steps import quarantine
-from firebreak.steps.drift import Followed, undone
+from firebreak.steps.drift import ANY, Followed, marks, undone
 from world import APP_WEB
 
 Json = dict[str, Any]
@@ -34,6 +34,15 @@ def followed(target: Json | None = None, *, conditions: dict[str, str] | None = 
     return Followed.of({"metadata": metadata, "spec": {"target": target or {"pod": "web-1"}, **spec}, "status": status})
 
 
+def concern(incident: Followed, kind: str, event: str, obj: Json) -> bool:
+    """Whether an event concerns an incident; if so, its marks alone have to tell that it may."""
+    found = marks(kind, event, obj)
+    may = found is None or bool(incident.marks(kind) & {*found, ANY})
+    concerns = incident.concerns(kind, event, obj)
+    assert may or not concerns
+    return concerns
+
+
 @pytest.mark.parametrize(
     ("event", "labels", "annotations", "concerns"),
     [
@@ -48,7 +57,7 @@ def followed(target: Json | None = None, *, conditions: dict[str, str] | None = 
 def test_an_event_of_a_held_pod_concerns_when_the_cut_is_lost(
     event: str, labels: dict[str, str], annotations: dict[str, str], *, concerns: bool
 ) -> None:
-    assert followed().concerns(POD, event, pod(labels=labels, annotations=annotations).raw) is concerns
+    assert concern(followed(), POD, event, pod(labels=labels, annotations=annotations).raw) is concerns
 
 
 @pytest.mark.parametrize(
@@ -67,7 +76,7 @@ def test_an_event_of_a_held_pod_concerns_when_the_cut_is_lost(
 def test_a_new_pod_concerns_a_target_that_may_mean_it(
     target: Json, labels: dict[str, str], owner: tuple[str, str] | None, *, concerns: bool
 ) -> None:
-    assert followed(target).concerns(POD, "ADDED", pod("late", labels=labels, owner=owner).raw) is concerns
+    assert concern(followed(target), POD, "ADDED", pod("late", labels=labels, owner=owner).raw) is concerns
 
 
 @pytest.mark.parametrize(
@@ -88,7 +97,7 @@ def test_an_event_of_a_policy_concerns_when_it_may_change_what_is_allowed(
     event: str, name: str, spec: Json, contained: str, *, concerns: bool
 ) -> None:
     live = policy(INCIDENT.policy if name == "mine" else name, spec)
-    assert followed(conditions={"Contained": contained}).concerns(POLICY, event, live) is concerns
+    assert concern(followed(conditions={"Contained": contained}), POLICY, event, live) is concerns
 
 
 @pytest.mark.parametrize(
@@ -107,14 +116,32 @@ def test_an_event_of_a_binding_concerns_when_a_right_may_be_back_or_gone(
     event: str, name: str, subjects: list[Json], identity: str, *, concerns: bool
 ) -> None:
     binding = {"metadata": {"name": name, "namespace": "shop"}, "subjects": subjects}
-    assert followed(conditions={"IdentityContained": identity}).concerns(BINDING, event, binding) is concerns
+    assert concern(followed(conditions={"IdentityContained": identity}), BINDING, event, binding) is concerns
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj"),
+    [
+        (POD, pod("another", labels={"app": "web"}).raw),
+        (POLICY, policy("firebreak-another", quarantine.deny_all_spec(INCIDENT))),
+        (
+            BINDING,
+            {"metadata": {"name": "another", "namespace": "shop"}, "subjects": [{"kind": "User", "name": "ann"}]},
+        ),
+    ],
+)
+def test_what_is_about_others_is_not_even_looked_at(kind: str, obj: Json) -> None:
+    """Of a thousand incidents in a namespace each would look at each other's pod and policy."""
+    found = marks(kind, "MODIFIED", obj)
+    assert found is not None
+    assert not followed().marks(kind) & {*found, ANY}
 
 
 def test_a_list_without_our_pod_or_our_policy_says_that_it_was_lost() -> None:
-    assert followed().lost(POD, {"uid-other": "web-1"})
-    assert not followed().lost(POD, {"uid-web-1": "web-1"})
-    assert followed().lost(POLICY, {"u": "allow-web"})
-    assert not followed().lost(POLICY, {"u": INCIDENT.policy})
+    assert followed().lost(POD, {"uid-other"}, {"web-1"})
+    assert not followed().lost(POD, {"uid-web-1"}, {"web-1"})
+    assert followed().lost(POLICY, {"u"}, {"allow-web"})
+    assert not followed().lost(POLICY, {"u"}, {INCIDENT.policy})
 
 
 def test_followers_watch_only_for_pods_that_join_and_nobody_watches_for_a_plan() -> None:

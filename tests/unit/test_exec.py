@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import json
-from dataclasses import replace
 
+import aiohttp
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from api_double import ApiDouble, Handler, LoopbackConnection, exec_answer, exit_status, refused
 from firebreak.kube.exec import Excerpt, ExecSource, ExitStatus, parse_status
+from firebreak.kube.inbox import HELD, OVERHEAD, Inbox
 from firebreak.kube.source import ContainerRef, Limits, Reason, Source, printable
 from firebreak.model.outcome import Completeness, Outcome
 
 WEB = ContainerRef("shop", "web-1", "app")
-QUICK = Limits(max_bytes=10_000_000, connect_seconds=2, passing_seconds=0, idle_seconds=0.2, total_seconds=5)
+QUICK = Limits(max_bytes=10_000_000, connect_seconds=2, idle_seconds=0.2, total_seconds=5)
 
 
 async def read(source: Source) -> tuple[bytes, Outcome]:
@@ -90,6 +91,32 @@ async def test_output_without_success_or_clean_close_is_partial(
     assert (outcome.completeness, outcome.reason) == (Completeness.PARTIAL, reason)
 
 
+async def test_messages_that_come_together_are_passed_on_together() -> None:
+    """Each journey from here to the store costs as much for 15 KiB as for 150."""
+    async with ApiDouble(exec_answer(*[b"\x01" + bytes(1000)] * 1000, exit_status(0))) as connection:
+        source = ExecSource(connection, WEB, ["id"], QUICK)
+        chunks = [len(chunk) async for chunk in source]
+    assert (sum(chunks), source.outcome.complete) == (1_000_000, True)
+    assert len(chunks) < 100
+
+
+async def test_what_came_together_with_a_message_that_breaks_the_stream_is_kept() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
+        await socket.prepare(request)
+        await socket.send_bytes(b"\x01part")
+        await socket.send_str("text")
+        await socket.send_bytes(b"\x01never")
+        await socket.receive()
+        return socket
+
+    data, outcome = await run(answer)
+    assert data == b"part"
+    assert outcome == Outcome(
+        Completeness.PARTIAL, Reason.STREAM_BROKEN, "The exec stream carried a message that is not binary."
+    )
+
+
 async def test_a_failed_command_is_reported_with_its_exit_code_and_what_it_said() -> None:
     _, outcome = await run(exec_answer(b"\x02id: no\x1b[31m such\nuser", exit_status(7)))
     assert outcome == Outcome(
@@ -141,47 +168,22 @@ STARTING = (
 )
 
 
-async def test_an_api_server_that_just_started_is_asked_until_it_can_judge() -> None:
-    asked = 0
-    ready = exec_answer(b"\x01data", exit_status(0))
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
-        asked += 1
-        return refused(422, STARTING) if asked <= 2 else await ready(request)
-
-    data, outcome = await run(answer)
-    assert (data, outcome.completeness) == (b"data", Completeness.COMPLETE)
-
-
-async def test_an_api_server_that_cannot_judge_for_long_is_named_as_starting() -> None:
+async def test_an_api_server_that_cannot_judge_yet_is_named_as_starting() -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         return refused(422, STARTING)
 
-    async with ApiDouble(answer) as connection:
-        _, outcome = await read(ExecSource(connection, WEB, ["id"], replace(QUICK, starting_seconds=0)))
+    _, outcome = await run(answer)
     assert (outcome.completeness, outcome.reason) == (Completeness.MISSING, Reason.SERVER_STARTING)
     assert "failed to configure policy" in outcome.message
 
 
-@pytest.mark.parametrize("code", [429, 500, 503, None], ids=["429", "500", "503", "reset"])
-async def test_a_passing_refusal_loses_nothing(code: int | None) -> None:
-    """What is recorded as missing is sealed as missing, so one overloaded moment would lose it for good."""
-    asked = 0
-    ready = exec_answer(b"\x01data", exit_status(0))
-
+@pytest.mark.parametrize("code", [429, 500, 503])
+async def test_an_overloaded_server_is_told_from_one_that_refuses(code: int) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
-        asked += 1
-        if asked > 2:  # the exec, and the question why it was refused
-            return await ready(request)
-        if code is None and request.transport:
-            request.transport.abort()
-        return refused(code or 500, "come again")
+        return refused(code, "come again")
 
-    async with ApiDouble(answer) as connection:
-        data, outcome = await read(ExecSource(connection, WEB, ["id"], replace(QUICK, passing_seconds=5)))
-    assert (data, outcome.completeness) == (b"data", Completeness.COMPLETE)
+    _, outcome = await run(answer)
+    assert (outcome.completeness, outcome.reason) == (Completeness.MISSING, Reason.SERVER_ERROR)
 
 
 async def test_a_server_that_is_not_there_is_unreachable() -> None:
@@ -295,9 +297,25 @@ async def test_a_slow_reader_holds_the_writer_back() -> None:
         await anext(chunks)
         async with asyncio.timeout(10):
             await stuck.wait()
+        waiting = await anext(chunks)
         await chunks.aclose()
     assert sent < 32 * 1024 * 1024
+    assert len(waiting) <= HELD + 65_536
     assert source.outcome.reason is Reason.NOT_READ_TO_END
+
+
+class Endless:
+    """A socket that never makes anybody wait for its next message, which is empty."""
+
+    async def receive(self) -> aiohttp.WSMessage:
+        return aiohttp.WSMessage(aiohttp.WSMsgType.BINARY, b"", None)
+
+
+async def test_empty_messages_that_nobody_takes_are_bounded_as_well() -> None:
+    inbox = Inbox(Endless())
+    async with asyncio.timeout(5):
+        assert [len(await inbox.take(1)) for _ in range(3)] == [HELD // OVERHEAD] * 3
+        await inbox.close()
 
 
 async def test_cancellation_passes_through() -> None:

@@ -71,7 +71,7 @@ async def test_two_calls_at_once_are_seen_to_overlap_and_two_in_turn_are_not(
     both = asyncio.gather(label(http, "a"), label(http, "b"))
     await fake.called(is_patch, times=2)
     release.set()
-    assert await both == [200, 200]
+    assert list(await both) == [200, 200]
     await label(http, "c")
     first, second, third = fake.calls
     assert first.overlaps(second)

@@ -314,7 +314,10 @@ async def test_a_container_is_resolved_to_its_pod_on_its_node(fake: FakeApi, api
 
 
 async def test_a_container_that_is_reported_a_moment_later_is_found(fake: FakeApi, api: Api) -> None:
-    looked = Meanwhile(lambda: fake.put(pod("web-1")) and None)
+    def comes() -> None:
+        fake.put(pod("web-1"))
+
+    looked = Meanwhile(comes)
     fake.faults.add(
         Fault(when=lambda call: call.verb == "list" and call.resource == "pods", how=looked, skip=1, times=1)
     )
@@ -383,7 +386,7 @@ async def test_whatever_replicas_do_an_open_thing_has_one_open_incident(story: l
                         close(fake, found["metadata"]["name"], NOW + timedelta(seconds=second, milliseconds=500))
         for at in (*replicas, *replicas):
             await at.repeats.flush()
-        found = opened(fake)
-        still = [each["spec"]["target"]["pod"] for each in found if each["spec"].get("state") != "Closed"]
+        incidents = opened(fake)
+        still = [each["spec"]["target"]["pod"] for each in incidents if each["spec"].get("state") != "Closed"]
         assert len(still) == len(set(still))
-        assert sum(int(counted(each)[0] or 0) for each in found) + len(found) == taken
+        assert sum(int(counted(each)[0] or 0) for each in incidents) + len(incidents) == taken

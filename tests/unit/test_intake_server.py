@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from fake_api import Answer, FakeApi, Fault, Hold, always
+from fake_api import Answer, FakeApi, Fault, Hold, Obj, always
 from intake_harness import TOKEN, alertmanager, authority, certificate, falco, intake, opened, until
 
 
@@ -271,7 +271,7 @@ async def test_a_client_certificate_with_an_allowed_name_lets_falco_in(
     served = certificate(tmp_path / "served", ca)
     mine = certificate(tmp_path / "mine", ca, names="DNS:falco.example.org")
     client.load_cert_chain(mine / "tls.crt", mine / "tls.key")
-    allowed = {"client_ca": ca, "client_names": ("falco.example.org",)}
+    allowed: Obj = {"client_ca": ca, "client_names": ("falco.example.org",)}
     async with intake(fake, tls=served, client=client, **allowed) as sender:
         assert (await sender.post("falco", falco())).status == 202
         await fake.until(lambda: opened(fake) != [])
@@ -281,7 +281,7 @@ async def test_another_name_another_authority_and_no_certificate_are_refused(
     fake: FakeApi, tmp_path: Path, trust: tuple[Path, ssl.SSLContext]
 ) -> None:
     ca, client = trust
-    allowed = {"client_ca": ca, "client_names": ("falco.example.org",)}
+    allowed: Obj = {"client_ca": ca, "client_names": ("falco.example.org",)}
     async with intake(fake, tls=certificate(tmp_path / "served", ca), client=client, **allowed) as sender:
         assert (await sender.post("falco", falco())).status == 401
         url = f"https://127.0.0.1:{sender.intake.port}/falco"

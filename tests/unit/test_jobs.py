@@ -38,9 +38,10 @@ async def test_one_key_never_runs_twice_at_the_same_time() -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        for _ in range(3):
+        for _round in range(3):
             await asyncio.sleep(0)
-            jobs.wake(ONE) if len(wakes) < 4 else None
+            if len(wakes) < 4:
+                jobs.wake(ONE)
             wakes.append(1)
         running -= 1
 

@@ -72,6 +72,8 @@ async def test_an_event_is_posted_when_a_condition_turns_and_not_again(fake: Fak
         for words in ("web-1", "web-1 and more"):
             verdict = Verdict(CONTAINED, "True", "Enforced", words)
             await book.write(lambda s, v=verdict: record(s, v, now=book.now(), generation=1))
+        await fake.called(lambda call: call.resource == "events")
+        await api.list_all("Event")  # behind what else was posted
     events = [(e["reason"], e["type"], e["involvedObject"]["uid"]) for e in fake.list("Event")]
     assert events == [("Contained", "Normal", UID)]
 
@@ -80,8 +82,8 @@ async def test_a_claim_that_waits_for_pods_that_joined_is_no_news_until_it_is_se
     fake.put(incident())
     async with connect(fake) as api:
         book = journal(fake, api)
-        for status, reason in (("True", "Sealed"), ("False", "Capturing"), ("True", "Sealed")):
-            verdict = Verdict(EVIDENCE, status, reason, "web-1")
+        sealed = Verdict(EVIDENCE, "True", "Sealed", "web-1")
+        for verdict in (sealed, Verdict(EVIDENCE, "False", "Capturing", "web-1"), sealed):
             await book.write(lambda s, v=verdict: record(s, v, now=book.now(), generation=1))
         await fake.called(lambda call: call.resource == "events", times=2)
     posted = [call.body["message"] for call in fake.writes if call.resource == "events"]

@@ -2,11 +2,12 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from fake_api import FakeApi
+from fake_api import FakeApi, Fault, Hold
 from firebreak.evidence.store import EvidenceStore
-from harness import replica
+from harness import PATIENCE, replica
 from world import ACCOUNT, ALICE, APP_WEB, OLD_PASSWORD, UID, incident, shop, web_pod
 
 Json = dict[str, Any]
@@ -62,6 +63,40 @@ async def test_a_right_that_somebody_puts_back_is_noticed_named_and_taken_away_a
         await firebreak.until("shell", lambda s: why(s) == (words, "Done"))
         await firebreak.condition("shell", "IdentityContained", "True", "Revoked")
     assert not fake.get("RoleBinding", "shop", "web-reader").get("subjects")
+
+
+def questions(fake: FakeApi) -> int:
+    return len([call for call in fake.calls if call.resource == "subjectaccessreviews"])
+
+
+async def test_a_look_under_way_when_the_resync_comes_is_not_made_again(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    answer = asyncio.Event()
+    fake.faults.add(Fault(when=lambda call: call.resource == "subjectaccessreviews", how=Hold(answer), times=1))
+    async with replica(fake, store) as firebreak:
+        runs = partial(
+            firebreak.tools.metrics.registry.get_sample_value, "firebreak_step_seconds_count", {"step": "revoke"}
+        )
+        fake.put(incident(playbook="unattended"))
+        async with asyncio.timeout(PATIENCE):
+            await fake.called(lambda call: call.resource == "subjectaccessreviews")
+            firebreak.controller.wake_all()
+            answer.set()
+            await firebreak.condition("shell", "IdentityContained", "True", "Revoked")
+            while (runs() or 0) < 2:  # noqa: ASYNC110 - nobody sets an event
+                await asyncio.sleep(0)
+        assert questions(fake) == 26  # two that the binding gave, and those that are always asked
+
+
+async def test_what_a_group_may_is_asked_once_for_no_patience_changes_it(fake: FakeApi, store: EvidenceStore) -> None:
+    shop(fake)
+    binding = fake.get("RoleBinding", "shop", "web-reader")
+    everybody = {"kind": "Group", "name": "system:serviceaccounts:shop", "apiGroup": "rbac.authorization.k8s.io"}
+    fake.put({**binding, "metadata": {"name": "everybody", "namespace": "shop"}, "subjects": [everybody]})
+    async with replica(fake, store) as firebreak:
+        fake.put(incident(playbook="unattended"))
+        await firebreak.condition("shell", "IdentityContained", "False", "RightsRemain")
+        assert questions(fake) == 26
 
 
 async def test_a_right_that_was_put_back_while_nobody_led_is_taken_away_as_soon_as_somebody_does(

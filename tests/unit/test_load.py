@@ -37,6 +37,8 @@ def incident_of(namespace: str, number: int) -> Obj:
 
 def is_cut(call: Call) -> bool:
     """Whether a call is one of the two that contain; only the first of a pod is, and it alone sets the key."""
+    if "dryRun" in call.query:
+        return False  # a guard that is tried
     if call.line.endswith("/networkpolicies") and call.method == "POST":
         return True
     return call.method == "PATCH" and call.resource == "pods" and keyed(call)
@@ -89,7 +91,7 @@ async def test_the_first_incident_of_a_namespace_is_cut_next_whatever_waits_of_a
             answer.set()
             await fake.called(lambda call: is_cut(call) and call.namespace == "bank", 2)
         after = [call.namespace for call in fake.calls[before:] if is_cut(call)]
-    assert after[:4].count("bank") == 2
+    assert after[:CUTS].count("bank") == 2  # of the seats that were free then
 
 
 def is_hostile(namespace: str) -> bool:

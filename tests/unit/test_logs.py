@@ -16,7 +16,7 @@ LINE = b"2026-11-21T01:02:03.123456789Z hello\n"
 
 async def run(handler: Handler, limits: Limits | None = None) -> tuple[bytes, Outcome]:
     async with ApiDouble(handler) as connection:
-        source = LogSource(connection, WEB, limits or Limits(idle_seconds=0.2, passing_seconds=0))
+        source = LogSource(connection, WEB, limits or Limits(idle_seconds=0.2))
         data = b"".join([chunk async for chunk in source])
         return data, source.outcome
 
@@ -82,19 +82,6 @@ async def test_a_refusal_is_missing_with_its_reason(code: int, message: str, rea
 
     _, outcome = await run(answer)
     assert outcome == Outcome(Completeness.MISSING, reason, f"The API server answered {code}: {message}")
-
-
-async def test_a_passing_refusal_loses_no_log() -> None:
-    asked = 0
-    ready = streaming(LINE)
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
-        asked += 1
-        return refused(503, "come again") if asked == 1 else await ready(request)
-
-    data, outcome = await run(answer, Limits(idle_seconds=0.2))
-    assert (data, outcome.completeness) == (LINE, Completeness.COMPLETE)
 
 
 async def test_an_error_that_the_node_writes_in_place_of_the_log_is_no_log() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from firebreak import __version__
 from firebreak.api.incident import IncidentSpec
@@ -204,9 +205,9 @@ SAMPLES = sorted(path for path in (ROOT / "samples").glob("*.yaml") if path.name
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_a_sample_is_valid(path: Path) -> None:
     for document in documents(path):
-        model = {"Incident": IncidentSpec, "Playbook": PlaybookSpec}[document["kind"]]
+        models: dict[str, type[BaseModel]] = {"Incident": IncidentSpec, "Playbook": PlaybookSpec}
         assert document["apiVersion"] == "firebreak.dev/v1alpha1"
-        model.model_validate(document["spec"])
+        models[document["kind"]].model_validate(document["spec"])
 
 
 def test_the_smallest_incident_has_three_lines_below_its_apiversion() -> None:

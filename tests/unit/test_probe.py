@@ -7,14 +7,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from kubernetes.aio.client.configuration import Configuration
 
 from fake_api import Answer, Call, FakeApi, Fault
 from firebreak.kube.client import Api
+from firebreak.kube.configuration import Configuration
 from firebreak.kube.probe import load, own_image, prove_enforcement, save
 from firebreak.kube.probe_objects import CUT, FREE, Run
 from firebreak.model.enforcement import Enforcement, Round, Sight, State, judge
@@ -32,6 +32,35 @@ def rounds(first: int, *, new: str, established: str = "", node: bool = True) ->
 FLOWING = Sight(rounds(1, new="++"), rounds(1, new="++"))
 SILENT = Sight(rounds(3, new="+--"), rounds(3, new="---"))
 BACK = Sight(rounds(9, new="-++"), rounds(9, new="++"))
+
+
+OF_LATER = (
+    "the proof is of 2026-11-21T12:05:01Z, a time to come: a clock is wrong, or somebody wrote it; "
+    "run `firebreak preflight --probe`"
+)
+
+
+@pytest.mark.parametrize(
+    ("at", "detail"),
+    [
+        ("2026-11-20T12:00:00Z", "seen"),
+        ("2026-11-21T12:05:00Z", "seen"),  # another clock, a little ahead
+        ("2026-11-20T11:59:59Z", "the proof is too old, of 2026-11-20T11:59:59Z; run `firebreak preflight --probe`"),
+        ("2026-11-21T12:05:01Z", OF_LATER),
+        ("2026-11-21T12:00:00", "the proof has no time that can be read; run `firebreak preflight --probe`"),
+        ("soon", "the proof has no time that can be read; run `firebreak preflight --probe`"),
+    ],
+)
+def test_a_proof_counts_for_a_while_from_its_time_on(at: str, detail: str) -> None:
+    state = State.PROVEN if detail == "seen" else State.UNPROVEN
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    counted = Enforcement(State.PROVEN, at, "seen").counted(noon, timedelta(hours=24))
+    assert (counted.state, counted.detail) == (state, detail)
+
+
+def test_what_is_no_proof_needs_no_time() -> None:
+    seen = Enforcement(State.NOT_ENFORCED, "9999-01-01T00:00:00Z", "this still got through: all")
+    assert seen.counted(datetime(2026, 11, 21, 12, tzinfo=UTC), timedelta(hours=24)) == seen
 
 
 def test_cut_and_back_on_every_path_is_proof() -> None:
@@ -209,9 +238,7 @@ async def test_a_probe_pod_ends_at_once_when_told(port: int) -> None:
 @pytest.fixture
 async def api(fake: FakeApi) -> AsyncIterator[Api]:
     fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "firebreak"}})
-    configuration = Configuration()
-    configuration.host = fake.url
-    async with Api(configuration) as connected:
+    async with Api(Configuration(fake.url)) as connected:
         yield connected
 
 

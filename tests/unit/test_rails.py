@@ -70,7 +70,7 @@ def test_the_store_s_service_is_read_from_its_address(url: str, service: tuple[s
 
 
 def alarm(uid: str, *pods: str, minutes: float = 0, **fields: Any) -> Alarm:
-    defaults = {"namespace": "shop", "automatic": True, "critical": False}
+    defaults: dict[str, Any] = {"namespace": "shop", "automatic": True, "critical": False}
     return Alarm(uid=uid, created=NOON + timedelta(minutes=minutes), pods=frozenset(pods), **(defaults | fields))
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import INCIDENT, WEB, grant, pod, unhurried
+from firebreak.api.playbook import Detach
 from firebreak.model.enforcement import Enforcement
 from firebreak.model.facts import Network, Secrets, Workload
 from firebreak.model.pod import Pod
@@ -107,7 +108,7 @@ def test_rights_on_other_things_reach_no_secret(rule: Json) -> None:
 
 
 def test_mounts_of_secrets_and_tokens_are_known_by_path_in_their_own_container() -> None:
-    spec = {
+    spec: Json = {
         "volumes": [
             {"name": "keys", "secret": {"secretName": "tls"}},
             {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
@@ -200,7 +201,7 @@ def all_that_reads(odd: Pod) -> Iterator[object]:
     images = {"web": "shop/web@sha256:0"}
     network = Network(INCIDENT, (odd,))
     template: Json = {"kind": "Deployment", "metadata": {"name": "web", "uid": "u"}, "spec": {"template": odd.raw}}
-    yield list(quarantine.plan(network, detach=True))
+    yield list(quarantine.plan(network, detach=Detach.ALWAYS))
     yield quarantine.judge(network, Enforcement())
     yield capture.plan((odd,), files=True)
     yield (list(secrets_of(odd, odd.raw)), secret_mounts(odd, "web"))

@@ -125,7 +125,34 @@ FAULTS: dict[str, Any] = {
     ),
     "an API server that has not read its bindings": Answer(403, message='User "x" cannot get resource'),
     "a token that was replaced": Answer(401),
+    "an API server with too much to do": Answer(429),
 }
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Close(),
+        Answer(429),
+        Answer(503),
+        Answer(422, message="failed to configure policy: failed to find resource referenced by paramKind: 'Incident'"),
+    ],
+    ids=["reset", "overloaded", "away", "started and cannot judge yet"],
+)
+async def test_what_dies_first_is_asked_for_again(how: Any, fake: FakeApi, store: EvidenceStore) -> None:
+    """What is recorded as missing is sealed as missing, so one overloaded moment would lose it for good."""
+
+    async def shell(session: ExecSession) -> None:
+        await session.stdout(f"{session.command[-1]} processes\n\n{session.command[-1]} end\n".encode())
+        await session.exit(0)
+
+    shop(fake)
+    fake.containers.on_exec = shell
+    fake.faults.add(Fault(when=lambda call: call.resource == "pods/exec" and call.name == "web-1", how=how, times=6))
+    async with replica(fake, store) as firebreak:
+        fake.put(incident())
+        found = await artifact(firebreak, store, "/volatile/c.txt")
+    assert (found["completeness"], found["reason"]) == ("Complete", "ReadToEnd")
 
 
 @pytest.mark.parametrize("how", FAULTS.values(), ids=FAULTS)

@@ -268,7 +268,7 @@ def rotated(fake: FakeApi) -> bool:
 
 
 async def test_calls_of_a_whole_response_are_few(fake: FakeApi, store: EvidenceStore) -> None:
-    """A number to watch: writes of one unattended response, all kinds."""
+    """Numbers to watch: writes of one unattended response, all kinds, and what is read of the whole cluster."""
     shop(fake)
     async with replica(fake, store) as firebreak:
         fake.put(incident(playbook="unattended"))
@@ -276,6 +276,9 @@ async def test_calls_of_a_whole_response_are_few(fake: FakeApi, store: EvidenceS
     assert len(indices(fake, f"PATCH {POD_PATH}")) == 2
     assert len([call for call in fake.writes if call.line == f"POST {POLICIES_PATH}"]) == 1
     assert len([call for call in fake.writes if call.path == STATUS]) <= 16
+    bindings = [call for call in fake.calls if call.line == "GET /apis/rbac.authorization.k8s.io/v1/rolebindings"]
+    listed = [call for call in bindings if call.verb == "list"]
+    assert len(listed) <= 4  # to plan and to verify the revocation, to plan the rotation, and to begin the watch
 
 
 async def test_naming_another_playbook_lets_what_waited_go_on(fake: FakeApi, store: EvidenceStore) -> None:
@@ -326,7 +329,7 @@ async def test_a_forged_owner_reference_reaches_no_other_object(fake: FakeApi, s
         fake.update("Pod", "shop", "web-1", {"metadata": {"ownerReferences": [owner]}})
         async with replica(fake, store) as firebreak:
             pod = Pod(fake.get("Pod", "shop", "web-1"))
-            found = await surroundings(firebreak.tools.api, pod, {})
+            found = await surroundings(firebreak.tools.bindings, pod, {})
         assert found["owners"] == []
     assert not [call for call in fake.calls if call.namespace == "bank"]
 
@@ -358,8 +361,7 @@ async def test_hostile_containers_that_never_end_delay_nobody_elses_first_eviden
         await never.wait()
 
     fake.containers.on_exec = stall
-    async with replica(fake, store) as firebreak:
-        firebreak.tools.copying = asyncio.Semaphore(1)
+    async with replica(fake, store, captures=1):
         fake.put(incident())
         async with asyncio.timeout(10):
             await fake.called(lambda call: call.resource == "pods/exec" and call.name == "web-1")

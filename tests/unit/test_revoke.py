@@ -10,7 +10,7 @@ from firebreak.model.change import Ref, Risk, Verb, holds
 from firebreak.model.facts import Account, Answer, Grant, Rights
 from firebreak.model.verdict import Verdict
 from firebreak.steps.cloud import CloudIdentity, Kind
-from firebreak.steps.revoke import MOST_QUESTIONS, STAPLES, harmless, in_words, judge, names, plan, questions
+from firebreak.steps.revoke import MOST_QUESTIONS, harmless, in_words, judge, names, plan, questions
 
 Json = dict[str, Any]
 
@@ -121,6 +121,8 @@ def test_accounts_of_the_cluster_itself_are_refused_with_words(namespace: str) -
 
 # --- questions
 
+ALWAYS = 24  # questions that are asked whatever the bindings say: ten in the namespace and everywhere, four everywhere
+
 
 def test_what_the_bindings_gave_is_asked_as_the_account_with_its_groups() -> None:
     rule = {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["patch"], "resourceNames": ["web"]}
@@ -148,15 +150,53 @@ def test_every_combination_of_a_rule_is_asked_once() -> None:
     assert {(a.get("group", ""), a["resource"], a["verb"]) for a in given} == set(
         product(("", "apps"), ("pods", "deployments"), ("get", "list"))
     )
-    assert len(asked) == 8 + 2 * len(STAPLES)
+    assert len(asked) == 8 + ALWAYS
 
 
 def test_the_staples_are_asked_in_the_namespace_and_everywhere_whatever_the_bindings_said() -> None:
     asked = questions(rights())
-    assert len(asked) == 2 * len(STAPLES)
+    assert len(asked) == ALWAYS
     assert resources(verb="get", resource="secrets", namespace="shop") in asked
     assert resources(verb="get", resource="secrets") in asked
     assert resources(verb="create", resource="serviceaccounts", subresource="token", namespace="shop") in asked
+    assert resources(verb="get", resource="nodes", subresource="proxy") in asked
+    assert resources(verb="get", resource="nodes", subresource="proxy", namespace="shop") not in asked
+
+
+def bound(name: str, role: str, kind: str = "ClusterRole", namespace: str | None = None) -> Grant:
+    """A binding of every account that lets it read a path, ask about itself, and read secrets."""
+    rules: tuple[Json, ...] = (
+        {"nonResourceURLs": ["/api"], "verbs": ["get"]},
+        {"apiGroups": ["authorization.k8s.io"], "resources": ["selfsubjectaccessreviews"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["db"]},
+    )
+    found = grant(name, namespace=namespace, rules=rules)
+    return Grant({**found.binding, "roleRef": {"kind": kind, "name": role}}, rules)
+
+
+def test_what_everybody_has_and_reads_nothing_is_not_asked_and_all_else_of_such_a_role_is() -> None:
+    shared = (bound("system:discovery", "system:discovery"),)
+    asked = questions(Rights(INCIDENT, WEB, shared=shared))
+    assert asked[0] == resources(verb="get", resource="secrets", name="db")
+    assert len(asked) == 1 + ALWAYS
+
+
+@pytest.mark.parametrize(
+    "like_it",
+    [
+        bound("discovery", "system:discovery"),
+        bound("system:discovery", "discovery"),
+        bound("system:discovery", "system:discovery", kind="Role"),
+        bound("system:discovery", "system:discovery", namespace="shop"),
+    ],
+)
+def test_what_another_binding_gives_as_well_is_asked(like_it: Grant) -> None:
+    shared = (bound("system:discovery", "system:discovery"), like_it)
+    assert len(questions(Rights(INCIDENT, WEB, shared=shared))) >= 3 + ALWAYS
+
+
+def test_what_a_binding_of_the_account_itself_gives_is_asked_whatever_its_name() -> None:
+    assert len(questions(rights(bound("system:discovery", "system:discovery")))) == 3 + ALWAYS
 
 
 def test_a_role_that_multiplies_to_billions_is_bounded_and_leaves_room_for_the_staples() -> None:
@@ -169,7 +209,7 @@ def test_a_role_that_multiplies_to_billions_is_bounded_and_leaves_room_for_the_s
 
 def test_a_role_that_repeats_itself_without_end_is_read_in_bounded_time() -> None:
     rule = {"apiGroups": [""] * 5000, "resources": ["pods"] * 5000, "verbs": ["get"] * 5000}
-    assert len(questions(rights(grant("same", rules=(rule,))))) == 1 + 2 * len(STAPLES)
+    assert len(questions(rights(grant("same", rules=(rule,))))) == 1 + ALWAYS
 
 
 @pytest.mark.parametrize(
@@ -264,6 +304,22 @@ def test_what_is_left_is_named_with_its_source_and_comes_before_the_cloud() -> N
     verdict = judge([WEB], [Answer(SECRETS, allowed=True, reason=reason)], [ROLE])
     assert (verdict.status, verdict.reason) == ("False", "RightsRemain")
     assert verdict.message == f"still allowed: get secrets in shop ({reason}); {ROLE.words}"
+
+
+@pytest.mark.parametrize(
+    ("subjects", "settled"),
+    [
+        (('Group "system:serviceaccounts:shop"', 'Group "system:authenticated"'), True),
+        (('Group "system:serviceaccounts:shop"', 'ServiceAccount "web/shop"'), False),
+        (('User "system:serviceaccount:shop:web"',), False),
+    ],
+)
+def test_only_what_groups_give_is_no_answer_from_before_the_revocation(
+    subjects: tuple[str, ...], *, settled: bool
+) -> None:
+    reason = 'RBAC: allowed by RoleBinding "ops/shop" of Role "ops" to '
+    answers = [Answer(SECRETS, allowed=True, reason=f"{reason}{subject}") for subject in subjects]
+    assert judge([WEB], [*answers, Answer(SECRETS, allowed=False, reason="")]).settled is settled
 
 
 def test_a_live_cloud_identity_and_no_account_at_all_are_not_contained() -> None:

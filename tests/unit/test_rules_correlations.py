@@ -121,7 +121,8 @@ def test_rules_that_are_only_referred_to_do_not_fire(tmp_path: Path) -> None:
 
 def test_aliases_name_the_same_thing_in_events_of_different_rules(tmp_path: Path) -> None:
     aliases = {"whom": {"read": "user.username", "write": "impersonatedUser.username"}}
-    both = correlation("temporal", ["read", "write"], {"gte": 2}, **{"group-by": ["whom"]}, aliases=aliases)
+    grouped: Json = {"group-by": ["whom"]}
+    both = correlation("temporal", ["read", "write"], {"gte": 2}, aliases=aliases, **grouped)
     found = fed(
         load(tmp_path, READ, WRITE, both), read(0), event(1, verb="create", impersonatedUser={"username": "mallory"})
     )

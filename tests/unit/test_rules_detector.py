@@ -139,7 +139,7 @@ def test_a_finding_has_the_api_servers_time_if_it_can_be_true(
     tmp_path: Path, stamps: dict[str, str], time: datetime, misdated: int
 ) -> None:
     detector = Detector(load(tmp_path, GET))
-    (found,) = detector.feed(Event(verb="get", **stamps), START)
+    (found,) = detector.feed(msgspec.structs.replace(Event(verb="get"), **stamps), START)
     assert (found.time, detector.counts.misdated) == (time, misdated)
 
 

@@ -16,7 +16,7 @@ DECISION = {"authorization.k8s.io/decision": "allow"}
 EXTRA = {"authentication.kubernetes.io/pod-name": ["web-1"]}
 PATCH = [{"op": "replace", "path": "/spec/hostNetwork", "value": True}]
 
-CASES: list[tuple[Json, Json, bool]] = [
+CASES: list[tuple[Json | list[Json], Json, bool]] = [
     # plain values: the whole text, whatever its case
     ({"verb": "get"}, {"verb": "get"}, True),
     ({"verb": "GET"}, {"verb": "get"}, True),

@@ -15,8 +15,11 @@ from firebreak.engine.notices import Notices
 from firebreak.engine.runtime import Runtime
 from firebreak.engine.watches import Watches
 from firebreak.engine.work import Work
+from firebreak.kube.client import Api
 from firebreak.kube.guard import Guards
+from firebreak.kube.probe import save
 from firebreak.kube.tiers import Tiers
+from firebreak.model.enforcement import Enforcement, State
 from firebreak.service import health
 from firebreak.service.supervise import TURN, Pulse, growing_pause, supervise
 from firebreak.settings import Settings
@@ -28,6 +31,12 @@ from world import UID, incident, shop
 
 def failures(metrics: Metrics, work: str) -> float | None:
     return metrics.registry.get_sample_value("firebreak_background_failures_total", {"work": work})
+
+
+def tools_of(api: Api, settings: Settings) -> Tools:
+    notices = Notices(api, Clock(), "one")
+    guards = Guards(api, "firebreak")
+    return Tools(api=api, settings=settings, clock=Clock(), notices=notices, tiers=Tiers(api), guards=guards)
 
 
 @pytest.fixture
@@ -139,17 +148,27 @@ async def test_a_lease_that_cannot_be_read_keeps_nobody_from_leading_when_it_is_
     fake.put({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
     async with connect(fake) as api:
         settings = Settings(pod="one", port=0, probe=False, lease_seconds=3)
-        notices, guards = Notices(api, Clock(), "one"), Guards(api, "firebreak")
-        tools = Tools(
-            api=api, settings=settings, clock=Clock(), notices=notices, tiers=Tiers(api), guards=guards
-        )  # fmt: skip
+        tools = tools_of(api, settings)
         async with Runtime(tools) as runtime, asyncio.timeout(PATIENCE):
             asked = len(await fake.called(lambda call: call.resource == "leases", 2))
             assert not runtime.controller.leading
             fake.update("Lease", "firebreak", "firebreak", {"spec": {"holderIdentity": "", "leaseDurationSeconds": 3}})
-            await fake.called(lambda call: call.resource == "leases" and call.is_write)
-            await fake.called(lambda call: call.resource == "incidents", 2)  # looked at anew under the new leader
+            (taken, *_) = await fake.called(lambda call: call.resource == "leases" and call.is_write)
+            await fake.called(lambda call: call.n > taken.n and call.resource == "incidents")  # looked at anew
             assert runtime.controller.leading
     assert asked >= 2
     assert (failures(tools.metrics, "leadership") or 0) >= 1
     assert tools.pulse.overdue() == []
+
+
+@pytest.mark.parametrize("at", ["2027-11-21T00:00:00Z", "2026-11-20T00:00:00Z", "2026-11-21T00:00:00"])
+async def test_a_record_of_enforcement_that_does_not_count_is_none_at_the_start(at: str, fake: FakeApi) -> None:
+    record = Enforcement(State.PROVEN, at, "seen")
+    fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "firebreak"}})
+    async with connect(fake) as api:
+        await save(api, "firebreak", record)
+        settings = Settings(pod="one", port=0, probe=False)
+        tools = tools_of(api, settings)
+        async with Runtime(tools):
+            assert tools.enforcement.state is State.UNPROVEN
+    assert failures(tools.metrics, "enforcement") in {None, 0}

@@ -27,7 +27,7 @@ from firebreak.model.outcome import Completeness, Outcome
 
 TMP = "/tmp"  # noqa: S108 - in the container
 WEB = ContainerRef("shop", "web-1", "app")
-QUICK = Limits(max_bytes=1_000_000, connect_seconds=2, passing_seconds=0, idle_seconds=1, total_seconds=5)
+QUICK = Limits(max_bytes=1_000_000, connect_seconds=2, idle_seconds=1, total_seconds=5)
 NO_SUCH_PROGRAM = b'\x03{"status":"Failure","message":"exec: \\"x\\": executable file not found in $PATH"}'
 
 
@@ -221,14 +221,9 @@ def test_a_preamble_of_nonsense_is_read_without_error() -> None:
 
 def shells() -> dict[str, tuple[str, str]]:
     """Every pair of shell and tar that this machine has."""
-    tools = {name: shutil.which(name) for name in ("dash", "bash", "busybox", "tar")}
-    pairs = {}
-    for shell in ("dash", "bash"):
-        if tools[shell] and tools["tar"]:
-            pairs[shell] = (tools[shell], tools["tar"])
-    if tools["busybox"]:
-        pairs["busybox"] = (tools["busybox"], tools["busybox"])
-    return pairs
+    tools = {name: path for name in ("dash", "bash", "busybox", "tar") if (path := shutil.which(name))}
+    wanted = (("dash", "tar"), ("bash", "tar"), ("busybox", "busybox"))
+    return {shell: (tools[shell], tools[tar]) for shell, tar in wanted if shell in tools and tar in tools}
 
 
 @pytest.fixture(params=sorted(shells()))

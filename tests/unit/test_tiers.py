@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from kubernetes.aio.client.configuration import Configuration
 
 from fake_api import Answer, FakeApi, Fault, always
 from firebreak.api.playbook import STEP_NAMES
 from firebreak.kube.client import Api
+from firebreak.kube.configuration import Configuration
 from firebreak.kube.tiers import Tiers
 from firebreak.model.tiers import CONTAIN, ERADICATE, PRESERVE, TIERS, Right, Tier, needed
 
@@ -116,9 +116,7 @@ class Clock:
 
 @pytest.fixture
 async def api(fake: FakeApi) -> AsyncIterator[Api]:
-    configuration = Configuration()
-    configuration.host = fake.url
-    async with Api(configuration) as connected:
+    async with Api(Configuration(fake.url)) as connected:
         yield connected
 
 

@@ -159,10 +159,13 @@ def _kept(store: EvidenceStore, stored: Stored, deletion: Deletion) -> Check:
     return Check("store", Outcome.OK, f"{seen}, not deleted")
 
 
-async def enforcement(api: Api, settings: Settings, *, image: str | None, probe: bool) -> AsyncIterator[Check]:
+async def enforcement(
+    api: Api, settings: Settings, clock: Clock, *, image: str | None, probe: bool
+) -> AsyncIterator[Check]:
     """Prove that NetworkPolicies are enforced and keep the record, or read the record. Raises `ApiError`."""
     if not probe:
-        yield _told(await probing.load(api, settings.namespace))
+        known = await probing.load(api, settings.namespace)
+        yield _told(known.counted(clock(), timedelta(hours=settings.proof_hours)))
         return
     chosen, pull_secrets = await _image(api, settings, image)
     if not chosen:

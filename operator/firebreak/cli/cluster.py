@@ -7,15 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubernetes.aio.config.kube_config import list_kube_config_contexts
-
 from firebreak import __version__
 from firebreak.api.base import Json
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.session import Options
 from firebreak.kube import survey
 from firebreak.kube.client import Api
-from firebreak.kube.configuration import IN_CLUSTER_TOKEN
+from firebreak.kube.configuration import IN_CLUSTER_TOKEN, namespace_named
 from firebreak.kube.errors import ApiError, Gone, Unavailable
 from firebreak.kube.retries import CallLimits
 from firebreak.model.change import Ref, collection
@@ -79,7 +77,7 @@ class Cluster:
 
 @asynccontextmanager
 async def connect(options: Options) -> AsyncIterator[Cluster]:
-    """Connect as the person who runs the command. Raises Failure, and kubernetes' ConfigException for a bad file."""
+    """Connect as the person who runs the command. Raises Failure, and ConfigurationError for a bad file."""
     async with await open_api(options) as api:
         yield Cluster(api, namespace_of(options))
 
@@ -117,6 +115,4 @@ def namespace_of(options: Options) -> str:
     there = _present(options)
     if not there:
         return DEFAULT_NAMESPACE
-    contexts, current = list_kube_config_contexts(os.pathsep.join(there))
-    chosen = next((c for c in contexts if c["name"] == options.context), current) or {}
-    return str((chosen.get("context") or {}).get("namespace") or DEFAULT_NAMESPACE)
+    return namespace_named(os.pathsep.join(there), options.context) or DEFAULT_NAMESPACE

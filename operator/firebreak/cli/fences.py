@@ -13,7 +13,7 @@ from firebreak.api.base import Json
 from firebreak.cli.checks import Check, Outcome
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Forbidden
-from firebreak.kube.guard import DEPLOYMENT, INTAKE, Answer, Guards, Trial, trial_of_intake, trials_of_people
+from firebreak.kube.guard import DEPLOYMENT, INTAKE, Guards, RefusedBy, Trial, trial_of_intake, trials_of_people
 from firebreak.kube.survey import find
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account
@@ -25,10 +25,10 @@ AS_ADMINISTRATOR = "run firebreak preflight as an administrator"
 WHO_ELSE = "see that the CRDs and the namespace are there, and which webhook or policy of yours refuses it"
 POLICY_KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 ANSWERS = {
-    Answer.NOBODY: "tried, and not refused",
-    Answer.RIGHTS: "not tried, for lack of a right",
-    Answer.OTHERS: "tried in vain, for something else said no first",
-    Answer.POLICY: "tried, and refused",
+    RefusedBy.NOBODY: "tried, and not refused",
+    RefusedBy.RIGHTS: "not tried, for lack of a right",
+    RefusedBy.OTHERS: "tried in vain, for something else said no first",
+    RefusedBy.POLICY: "tried, and refused",
 }
 
 
@@ -58,14 +58,14 @@ async def guards_of_people(api: Api, namespace: str, *, itself: bool) -> AsyncIt
     if itself:
         yield Check(name, Outcome.UNKNOWN, "not tried: Firebreak's own account has no right to", AS_ADMINISTRATOR)
         return
-    seen: dict[Answer, list[str]] = defaultdict(list)
+    seen: dict[RefusedBy, list[str]] = defaultdict(list)
     for trial in trials_of_people(namespace):
         seen[await _answer(api, trial)].append(trial.policy)
     words = "; ".join(f"{ANSWERS[answer]}: {', '.join(seen[answer])}" for answer in ANSWERS if answer in seen)
-    if Answer.NOBODY in seen:
+    if RefusedBy.NOBODY in seen:
         yield Check(name, Outcome.FAILED, words, remedy(PEOPLE))
-    elif seen.keys() - {Answer.POLICY}:
-        yield Check(name, Outcome.UNKNOWN, words, AS_ADMINISTRATOR if Answer.RIGHTS in seen else WHO_ELSE)
+    elif seen.keys() - {RefusedBy.POLICY}:
+        yield Check(name, Outcome.UNKNOWN, words, AS_ADMINISTRATOR if RefusedBy.RIGHTS in seen else WHO_ELSE)
     else:
         yield Check(name, Outcome.OK, f"{words}; the others are read, not tried")
 
@@ -75,21 +75,22 @@ async def guards_of_intake(api: Api, namespace: str, *, itself: bool) -> AsyncIt
     name, account = "guards intake", Account(namespace, INTAKE)
     if not await find(api, Ref("ServiceAccount", account.name, account.namespace)):
         return
-    answer = Answer.RIGHTS if itself else await _answer(api, trial_of_intake(namespace))
-    if answer is Answer.POLICY:
+    answer = RefusedBy.RIGHTS if itself else await _answer(api, trial_of_intake(namespace))
+    if answer is RefusedBy.POLICY:
         yield Check(name, Outcome.OK, f"the API server refuses {account} what is not its to do")
-    elif answer is Answer.NOBODY:
+    elif answer is RefusedBy.NOBODY:
         yield Check(name, Outcome.FAILED, f"{ANSWERS[answer]}: firebreak-intake", remedy(PEOPLE))
     else:
-        yield Check(name, Outcome.UNKNOWN, ANSWERS[answer], AS_ADMINISTRATOR if answer is Answer.RIGHTS else WHO_ELSE)
+        how = AS_ADMINISTRATOR if answer is RefusedBy.RIGHTS else WHO_ELSE
+        yield Check(name, Outcome.UNKNOWN, ANSWERS[answer], how)
 
 
-async def _answer(api: Api, trial: Trial) -> Answer:
+async def _answer(api: Api, trial: Trial) -> RefusedBy:
     try:
         with _acting_as(api, trial.sender):
-            return await trial.answer(api)
+            return await trial.refused_by(api)
     except Forbidden:  # who asks may not impersonate
-        return Answer.RIGHTS
+        return RefusedBy.RIGHTS
 
 
 async def policies(api: Api, left_out: AbstractSet[str]) -> AsyncIterator[Check]:

@@ -1,9 +1,8 @@
 """Errors of the other rooms as failures of a command: what happened, to what, what to do next."""
 
-from kubernetes.aio.config.config_exception import ConfigException
-
 from firebreak.cli.failure import Exit, Failure
 from firebreak.evidence.errors import StoreError
+from firebreak.kube.configuration import ConfigurationError
 from firebreak.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -12,13 +11,14 @@ from firebreak.kube.errors import (
     Invalid,
     NotFound,
     TooLarge,
+    Unauthorized,
     Unavailable,
 )  # fmt: skip
 from firebreak.model.incident import BadSpecError
 
-UNAUTHORIZED = 401
 AGAIN = "run the command again; if it stays so, look at the API server's log"
 ACCESS = (
+    (Unauthorized, "log in again: the API server does not know these credentials"),
     (Unavailable, "check that the API server is up and the context is right: kubectl version"),
     (Forbidden, "ask a cluster administrator for this right, or use a context that has it"),
 )
@@ -43,7 +43,7 @@ def translate(error: Exception) -> Failure | None:
             )
         case OSError():
             return Failure(str(error), "check the file or port that this is about, and your rights to it")
-        case ConfigException():
+        case ConfigurationError():
             hint = "name a file with --kubeconfig, a context with --context, or run inside the cluster"
             return Failure(f"no cluster to talk to: {error}", hint, Exit.UNREACHABLE)
         case BadSpecError():
@@ -53,8 +53,6 @@ def translate(error: Exception) -> Failure | None:
 
 
 def _api(error: ApiError) -> Failure:
-    if error.status == UNAUTHORIZED:
-        return Failure(str(error), "log in again: the API server does not know these credentials", Exit.UNREACHABLE)
     if NO_KIND in error.message:
         return Failure(f"{error}: Firebreak's CRDs are not installed", "firebreak crds | kubectl apply -f -")
     for kind, hint in ACCESS:

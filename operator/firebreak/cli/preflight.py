@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import typer
 
@@ -73,7 +74,8 @@ def verdict(done: Sequence[Check]) -> Exit:
 
 async def _checks(api: Api, settings: Settings, wish: Wish) -> AsyncIterator[Check]:
     """Yield the checks in the order in which they build on each other; no API server, no point in going on."""
-    for check in await checks.server(api, lambda: datetime.now(UTC)):
+    clock = partial(datetime.now, UTC)
+    for check in await checks.server(api, clock):
         yield check
     for check in await checks.definitions(api):
         yield check
@@ -96,7 +98,8 @@ async def _checks(api: Api, settings: Settings, wish: Wish) -> AsyncIterator[Che
     async for check in _guarded("policies", policies(api, left_out)):
         yield check
     yield await _store(settings)
-    async for check in _guarded("enforcement", checks.enforcement(api, settings, image=wish.image, probe=wish.probe)):
+    of_enforcement = checks.enforcement(api, settings, clock, image=wish.image, probe=wish.probe)
+    async for check in _guarded("enforcement", of_enforcement):
         yield check
 
 

@@ -13,7 +13,8 @@ from firebreak.api.playbook import CAPTURE, Capture
 from firebreak.api.status import EvidenceReport, IncidentStatus, StepState
 from firebreak.engine.case import Case
 from firebreak.engine.gather import held
-from firebreak.engine.sources import METHODS, Rereading
+from firebreak.engine.rereading import Rereading
+from firebreak.engine.sources import METHODS
 from firebreak.engine.turns import Turn
 from firebreak.evidence import custody
 from firebreak.evidence.artifact import Artifact, ArtifactRequest, Origin

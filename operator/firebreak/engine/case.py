@@ -19,6 +19,8 @@ from firebreak.engine.undone import Fights
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
 from firebreak.kube.guard import Guards
+from firebreak.kube.rights import Bindings
+from firebreak.kube.seats import Seats
 from firebreak.kube.tiers import Tiers
 from firebreak.model.clock import Clock
 from firebreak.model.enforcement import Enforcement
@@ -34,6 +36,11 @@ from firebreak.settings import Settings
 from firebreak.steps.cloud import CloudIdentity, of_pod, recorded
 from firebreak.steps.reach import secrets_of
 from firebreak.steps.suspicion import escapes
+
+SURVEYS = (
+    8  # surveys whose facts are in memory at once: they keep the calls' seats busy, and more only holds more lists
+)
+SLOW = 5.0  # seconds: a survey that takes longer keeps no other waiting
 
 OptionsT = TypeVar("OptionsT", bound=StepOptions)
 
@@ -53,14 +60,18 @@ class Tools:
     store: EvidenceStore | None = None
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from plan to last answer by a step that counts what is left in the cluster, as cordon does."""
+    surveys: Seats = field(default_factory=lambda: Seats(lambda: SURVEYS, SLOW))
+    """Held while facts are read and judged. The lists of a namespace may be megabytes for each incident."""
     hook: CloudHook | None = None
     enforcement: Enforcement = field(default_factory=Enforcement)
     rails: Rails = field(init=False)
     turns: Turns = field(init=False)
+    bindings: Bindings = field(init=False)
 
     def __post_init__(self) -> None:
         self.rails = Rails(self.settings, self.clock)
         self.turns = Turns(self.settings.captures)
+        self.bindings = Bindings(self.api)
 
 
 @dataclass
@@ -74,8 +85,8 @@ class Case:
     fights: Fights = field(default_factory=Fights)
     stirred: set[str] = field(default_factory=set)
     """The steps whose outcome somebody may have undone just now: what a look says may be older than that."""
-    looked_after: set[str] = field(default_factory=set)
-    """The steps that this process ran, or is to look at."""
+    looked_after: dict[str, float] = field(default_factory=dict)
+    """The steps that this process ran, or is to look at, and when it last did, on the monotonic clock."""
     handed_over: bool = False
     """Whether this process is in the custody record already."""
     seen: float | None = None

@@ -1,6 +1,7 @@
 """The cases in hand: each is opened once, from what the API server has, with the playbook that it runs."""
 
 import asyncio
+from datetime import datetime
 
 from firebreak.api.base import Json
 from firebreak.api.playbook import PlaybookSpec
@@ -9,6 +10,10 @@ from firebreak.engine.case import Case, Tools
 from firebreak.engine.journal import Journal
 from firebreak.engine.playbooks import fetch
 from firebreak.model.incident import Incident, read
+from firebreak.model.record import stamp
+
+FirstSight = tuple[datetime, float]
+"""When this process first saw an incident: by the clock of records, and by the monotonic one."""
 
 
 class Cases:
@@ -44,10 +49,10 @@ class Cases:
         self._cases.clear()
         self._stirred.clear()
 
-    async def open(self, uid: str, raw: Json, seen: tuple[str, float] | None) -> Case:
+    async def open(self, uid: str, raw: Json, seen: FirstSight | None) -> Case:
         """Return the case, opened from what the API server has: never from memory, never from an old event.
 
-        `seen`: when this process first saw the incident, as it stands in records and on the monotonic clock.
+        `seen`: when this process first saw the incident.
         """
         async with self._opening.setdefault(uid, asyncio.Lock()):
             if case := self._cases.get(uid):
@@ -58,7 +63,7 @@ class Cases:
             journal.problem = problem
             if snapshot:
                 journal.note(lambda s: s.model_copy(update={"playbook": snapshot}))
-            at, moment = seen or (journal.now(), None)
+            at, moment = (stamp(seen[0]), seen[1]) if seen else (journal.now(), None)
             if not incident.status.timings.seen_at:
                 journal.note(lambda s: s.model_copy(update={"timings": s.timings.model_copy(update={"seen_at": at})}))
             case = Case(self._tools, journal, stirred=self._stirred.pop(uid, set()), seen=moment)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import structlog
 
@@ -13,35 +14,32 @@ from firebreak.api.playbook import CAPTURE, QUARANTINE, STEP_NAMES
 from firebreak.api.status import Phase, StepState
 from firebreak.engine import capture, containment, planning, stage
 from firebreak.engine.case import Case, Tools
-from firebreak.engine.cases import Cases
+from firebreak.engine.cases import Cases, FirstSight
 from firebreak.engine.cutting import Cut, cut, grows, uncut
 from firebreak.engine.eradicate import STAGES
 from firebreak.engine.following import Following
+from firebreak.engine.incidents import listed
 from firebreak.engine.jobs import JobKey, Jobs
 from firebreak.engine.journal import SupersededError, report_invalid
-from firebreak.engine.stage import Stage
 from firebreak.engine.watches import Watches
 from firebreak.engine.work import Work
 from firebreak.kube import survey
-from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unavailable
+from firebreak.kube.errors import PERMANENT, ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
 from firebreak.kube.seats import Seats
-from firebreak.model.change import collection
-from firebreak.model.incident import BadSpecError, identify, lean, read, reference
+from firebreak.model.incident import BadSpecError, identify, read, reference
 from firebreak.model.loose import mapping
 from firebreak.model.plan import PLAN_JOB, joined, ready, sealed
 from firebreak.model.rails import Held
-from firebreak.model.record import AT_REST, ENDED, stamp, step
+from firebreak.model.record import AT_REST, ENDED, step
 from firebreak.service.supervise import TURN
 from firebreak.steps.drift import Followed
 
 log = structlog.get_logger()
 
 FOLLOW, OPEN, CLOSE = "follow", "open", "close"
-OPEN_ONLY = "status.phase!=Closed"
 LIST_AGAIN = 1.0  # seconds: after a change of leaders nothing is cut before the list
 SHORT, LONG = 32, 128  # jobs of one kind at once: short ones, and those that may wait for pods or for people
 Handler = Callable[[Case], Awaitable[float | None]]
-
 _FIRST = {Mode.RESPOND: (QUARANTINE,), Mode.PRESERVE: (OPEN,), Mode.PLAN: (PLAN_JOB,)}
 
 
@@ -53,11 +51,11 @@ class Controller:
         self.leading = False
         self.listed = False  # whether the API server has let us see the incidents
         self._latest: dict[str, Json] = {}
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._seen: dict[str, FirstSight] = {}
         self.cases = Cases(tools)
         self._following = Following(tools, self._latest)
         self._watches = Watches(tools.api, tools.metrics, self._hint)
-        self._relisting = asyncio.Event()
+        self.look_now = asyncio.Event()  # list the incidents, and look at each
         self.jobs = Jobs(self._run)
         tools.metrics.incidents.set_function(lambda: len(self._latest))
         tools.metrics.conditions.incidents = lambda: list(self._latest.values())
@@ -70,17 +68,27 @@ class Controller:
             PLAN_JOB: planning.run,
             CLOSE: self._close,
             OPEN: containment.leave_uncut,
-            **{each.name: _stage_handler(each) for each in STAGES},
+            **{each.name: partial(stage.run, stage=each) for each in STAGES},
         }
 
     def seen(self, raw: Json, *, deleted: bool) -> None:
-        """Take a hint from the watch. A deleted incident lifts nothing; a closed one leaves the watch as deleted."""
+        """Take a hint. A deleted incident lifts nothing; a closed one leaves the watch as deleted.
+
+        A bug that one incident meets must not keep the others from being seen.
+        """
+        try:
+            self._take(raw, deleted=deleted)
+        except Exception:  # it is logged and counted, and the resync tries again
+            self.tools.metrics.background_failures.labels(Work.INCIDENTS).inc()
+            log.exception("an incident could not be taken in", incident=str(identify(raw)))
+
+    def _take(self, raw: Json, *, deleted: bool) -> None:
         uid = identify(raw).uid
         if deleted:
             self._forget(uid)
             return
-        self._seen.setdefault(uid, (stamp(self.tools.clock()), time.monotonic()))
-        before, self._latest[uid] = self._latest.get(uid), lean(raw)
+        self._seen.setdefault(uid, (self.tools.clock(), time.monotonic()))
+        before, self._latest[uid] = self._latest.get(uid), raw
         self.tools.rails.saw(raw)
         self._following.saw(before, raw)
         self._watches.keep(Followed.of(raw), leading=self.leading)
@@ -100,7 +108,7 @@ class Controller:
         self.tools.metrics.leader.set(leading)
         self.jobs.drop(lambda _: True)  # what must happen once happens on the leader only
         self.cases.clear()
-        self._relisting.set()
+        self.look_now.set()
 
     def wake_all(self) -> None:
         """Look at every incident in hand."""
@@ -120,23 +128,26 @@ class Controller:
                 await self.relist()
                 self.wake_all()
                 self.tools.metrics.resyncs.inc()
+            except Unauthorized:
+                pass  # `Known` says so, and when it is over
             except ApiError as error:
                 log.warning("incidents could not be listed", error=str(error), next_try_in=LIST_AGAIN)
                 pause = LIST_AGAIN
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._relisting.wait()
-            self._relisting.clear()
+                    await self.look_now.wait()
+            self.look_now.clear()
 
-    async def relist(self) -> None:
-        """Take over what the API server has. Raises `ApiError` when it does not say."""
-        found, _ = await self.tools.api.list_from(collection("Incident"), fields=OPEN_ONLY, keep=lean)
+    async def relist(self) -> str:
+        """Take over what the API server has; return of which version. Raises `ApiError` when it does not say."""
+        known = set(self._latest)  # what comes while the list is read may be newer, and is not gone
+        incidents, version = await listed(self.tools.api)
         self.listed = True
-        incidents = {raw["metadata"]["uid"]: {"kind": "Incident", **raw} for raw in found}
-        for uid in set(self._latest) - set(incidents):
+        for uid in known - set(incidents):
             self._forget(uid)
         for raw in incidents.values():
             self.seen(raw, deleted=False)
+        return version
 
     def wake(self, uid: str) -> None:
         """Make everything that may run for an incident run."""
@@ -203,6 +214,8 @@ class Controller:
             log.info("the incident was deleted meanwhile", error=str(error))
             self._forget(key.uid)
             return None
+        except Unauthorized:
+            return None  # no answer to anything; `Known` says so, and begins anew when it is over
         except BadSpecError as error:
             await report_invalid(self.tools.api, raw, str(error), self.tools.clock())
             again = None
@@ -282,16 +295,5 @@ class Controller:
     async def _close(self, case: Case) -> None:
         """The last word. The quarantine stays until somebody with the right to lifts it."""
         self.jobs.drop(lambda key: key.uid == case.id.uid and key.job != CLOSE)
-        now = case.journal.now()
-        await case.journal.write(
-            lambda s: s.model_copy(
-                update={"phase": Phase.CLOSED, "timings": s.timings.model_copy(update={"closed_at": now})}
-            )
-        )
-
-
-def _stage_handler(each: Stage) -> Handler:
-    async def handle(case: Case) -> float | None:
-        return await stage.run(case, each)
-
-    return handle
+        timings = case.status.timings.model_copy(update={"closed_at": case.journal.now()})
+        await case.journal.write(lambda s: s.model_copy(update={"phase": Phase.CLOSED, "timings": timings}))

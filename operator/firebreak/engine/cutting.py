@@ -14,7 +14,7 @@ from firebreak.engine.case import Tools
 from firebreak.engine.execute import Result, carry_out, send
 from firebreak.kube import protected, survey
 from firebreak.kube.client import Api
-from firebreak.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
+from firebreak.kube.errors import AlreadyExists, ApiError, Conflict, NotFound, Unauthorized
 from firebreak.kube.lanes import Lane, lane
 from firebreak.model.approving import Ruling
 from firebreak.model.change import Change, Ref
@@ -179,7 +179,7 @@ async def send_all(api: Api, changes: Iterable[Change]) -> list[Result]:
     answers = await asyncio.gather(*(carry_out(api, c) for c in listed), return_exceptions=True)
     results = []
     for change, answer in zip(listed, answers, strict=True):
-        if isinstance(answer, ApiError):
+        if isinstance(answer, ApiError) and not isinstance(answer, Unauthorized):
             results.append(Result(change, ChangeState.FAILED, answer.message))
         elif isinstance(answer, BaseException):
             raise answer

@@ -24,7 +24,7 @@ def accounts(case: Case) -> list[Account]:
 async def rights(case: Case) -> list[Rights]:
     """Read the rights of all accounts, with the bindings that were shrunk by this incident."""
     revoked = [change.object for change in step(case.status, REVOKE).changes.values()]
-    return await rights_of(case.tools.api, case.id, accounts(case), revoked)
+    return await rights_of(case.tools.bindings, case.id, accounts(case), revoked)
 
 
 async def with_sharers(case: Case, right: Rights) -> Rights:

@@ -78,6 +78,11 @@ class Metrics:
         self.jobs = Gauge("firebreak_jobs", "Jobs running or waiting to run again.", registry=self.registry)
         self.incidents = Gauge("firebreak_incidents", "Incidents in hand, not closed.", registry=self.registry)
         self.leader = Gauge("firebreak_leader", "1 while this replica leads.", registry=self.registry)
+        self.credentials_refused = Gauge(
+            "firebreak_credentials_refused",
+            "1 while the API server does not know this replica.",
+            registry=self.registry,
+        )
         observe_process(self.registry)
         self._begin_at_nothing()
 

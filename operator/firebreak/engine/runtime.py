@@ -7,13 +7,13 @@ from typing import Self
 
 import structlog
 from aiohttp import web
-from kubernetes.aio.client.configuration import Configuration
 
-from firebreak.api.base import Json
-from firebreak.engine import approvals
+from firebreak.engine import approvals, incidents
 from firebreak.engine.case import Tools
 from firebreak.engine.controller import Controller
 from firebreak.engine.hook import cloud_hook
+from firebreak.engine.informer import follow
+from firebreak.engine.known import Known
 from firebreak.engine.leadership import Leadership
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
@@ -21,21 +21,20 @@ from firebreak.engine.webhook import Webhook, address
 from firebreak.engine.work import Work
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube import probe
-from firebreak.kube.client import UNAUTHORIZED, Api
-from firebreak.kube.configuration import load_configuration
+from firebreak.kube.client import Api
+from firebreak.kube.configuration import Configuration, load_configuration
 from firebreak.kube.errors import ApiError
 from firebreak.kube.guard import Guards
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.tiers import TIERS
 from firebreak.service import health
-from firebreak.service.supervise import Run, attempt, supervise
+from firebreak.service.supervise import TURN, Run, attempt, supervise
 from firebreak.settings import Settings
 
 log = structlog.get_logger()
 
 PROBE_TIMEOUT = 90.0  # seconds
-REFUSED_AGAIN = 2.0  # seconds between looks at whether our credentials are taken
 REREAD = 10.0  # seconds between looks at the record of enforcement: a person who ran `firebreak preflight` waits for it
 
 
@@ -62,8 +61,8 @@ class Runtime:
         self._leadership = Leadership(
             tools.api, settings.namespace, settings.pod, settings.lease_seconds, tools.clock, self._led, tools.pulse
         )
+        self._known = Known(tools.api, tools.metrics, self.controller.look_now.set)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watching = False
         self._server: web.AppRunner | None = None
 
     @classmethod
@@ -91,12 +90,16 @@ class Runtime:
         # Known before the first verdict, or a restart would make it flap, and before the first cut, as far as may be.
         await attempt(Work.ENFORCEMENT, self._look_at_record, tools.metrics.background_failures)
         await attempt(Work.RAILS, partial(tools.rails.refresh, tools.api), tools.metrics.background_failures)
+        watched = incidents.source(self.controller.relist, self.controller.seen)
+        self._keep(Work.CREDENTIALS, self._known.keep)
         self._keep(Work.RAILS, partial(tools.rails.keep_fresh, tools.api, every))
         self._keep(Work.ENFORCEMENT, self._enforcement)
         self._keep(Work.GUARDS, self._look_at_guards)
+        tools.pulse.expect(Work.INCIDENTS, TURN)
+        self._keep(Work.INCIDENTS, partial(follow, tools.api, watched, self._turned))
         self._keep(Work.LEADERSHIP, self._leadership.run)
         self._keep(Work.RESYNC, partial(self.controller.resync, every))
-        self._keep(Work.APPROVALS, partial(approvals.follow, tools.api, self.controller.approved))
+        self._keep(Work.APPROVALS, partial(follow, tools.api, approvals.source(tools.api, self.controller.approved)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -106,33 +109,16 @@ class Runtime:
         await self.tools.api.session.close()
 
     async def configuration(self) -> Configuration:
-        """Return credentials for the watch once the API server takes them; until then this replica is not ready."""
-        while await self._refused():
-            self._watching = False
-            await asyncio.sleep(REFUSED_AGAIN)
-        self._watching = True
+        """Return the credentials, once the API server takes them."""
+        await self._known.until()
         return await load_configuration(self.tools.settings.kubeconfig, None)
 
-    async def _refused(self) -> bool:
-        """Whether the API server does not know who we are. What else it answers, or whether, is no matter here."""
-        try:
-            await self.tools.api.request("GET", "/version")
-        except ApiError as error:
-            if error.status != UNAUTHORIZED:
-                return False
-            words = (
-                "credentials refused; tried again until they are taken. If the ServiceAccount was made anew, restart"
-            )
-            log.error(words, error=str(error))  # noqa: TRY400 - the trace says nothing more
-            return True
-        return False
+    def _turned(self, _: ApiError | None) -> None:
+        """Note that the watch of incidents lives."""
+        self.tools.pulse.expect(Work.INCIDENTS, TURN)
 
     def _ready(self) -> bool:
-        return self._watching and self.controller.listed
-
-    def seen(self, raw: Json, *, deleted: bool) -> None:
-        """Take a hint from the watch."""
-        self.controller.seen(raw, deleted=deleted)
+        return self.controller.listed and bool(self._known)
 
     async def drain(self) -> None:
         """End the work; what was begun is on record and is continued by the next leader."""
@@ -174,14 +160,12 @@ class Runtime:
                 await self._prove_if_leading()
 
     async def _look_at_record(self) -> None:
-        """Take over what is on record, where it can be read. A proof that is too old proves nothing."""
+        """Take over what is on record, where it can be read."""
         try:
             known = await probe.load(self.tools.api, self.tools.settings.namespace)
         except ApiError:
             return  # what was known stays
-        if known.state is State.PROVEN and self._stale(known):
-            known = Enforcement(State.UNPROVEN, known.at, f"the proof of {known.at} is too old")
-        self.tools.enforcement = known
+        self.tools.enforcement = self._counted(known)
 
     async def _probe(self) -> Enforcement:
         """Run the probe with Firebreak's own image. Raises `ApiError` when that cannot be found out."""
@@ -202,7 +186,7 @@ class Runtime:
         settings = self.tools.settings
         try:
             known = await probe.load(self.tools.api, settings.namespace)
-            if known.state is State.PROVEN and not self._stale(known):
+            if self._counted(known).state is State.PROVEN:
                 return  # a cluster that was seen not to enforce is tried again at every start
             proof = await self._probe()
             await probe.save(self.tools.api, settings.namespace, proof)
@@ -213,10 +197,5 @@ class Runtime:
         log.info("enforcement probed", state=proof.state, detail=proof.detail)
         self.controller.wake_all()
 
-    def _stale(self, known: Enforcement) -> bool:
-        """Whether a proof is too old to build a claim on."""
-        try:
-            age = self.tools.clock() - datetime.fromisoformat(known.at)
-        except ValueError:
-            return True
-        return age > timedelta(hours=self.tools.settings.proof_hours)
+    def _counted(self, known: Enforcement) -> Enforcement:
+        return known.counted(self.tools.clock(), timedelta(hours=self.tools.settings.proof_hours))

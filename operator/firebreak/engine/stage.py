@@ -4,7 +4,9 @@ What is done is looked at again, slowly: where it does not hold any more, the wh
 """
 
 import asyncio
+import math
 import random
+import time
 from contextlib import nullcontext
 from typing import Final, Protocol
 
@@ -35,11 +37,12 @@ log = structlog.get_logger()
 
 AFTER_CONFLICT, WHILE_BLOCKED = 0.2, 30.0  # seconds
 ASK_AGAIN, ASK_SELDOM = 0.5, 2.0  # seconds: a look may be dozens of questions, and what takes long is not in a hurry
+JUST_NOW = 5.0  # seconds: what was confirmed so lately, and nobody has touched since, is not asked about again
 MOST_CONFLICTS = 6
 
 
 class Stage(Protocol):
-    """A step whose outcome is Changes. `confirm` returns None while the world is still on its way."""
+    """A step whose outcome is Changes. `confirm` returns None while workloads are still on their way."""
 
     name: str
     condition: str
@@ -65,9 +68,10 @@ async def run(case: Case, stage: Stage) -> float | None:
     case.stirred.discard(stage.name)
     if step(case.status, stage.name).state is StepState.DONE and not (stirred or joined(stage.name, case.status)):
         if stage.name not in case.looked_after:  # after a restart: not every incident at the same moment
-            case.looked_after.add(stage.name)
+            case.looked_after[stage.name] = -math.inf
             return random.uniform(0, look_again)  # noqa: S311 - jitter
-        if await _still_holds(case, stage):
+        just_now = time.monotonic() - case.looked_after[stage.name] < min(JUST_NOW, look_again / 2)
+        if just_now or await _still_holds(case, stage):  # woken by the resync while it ran
             return look_again
     if obstacle := await case.obstacle(needed(stage.name)):
         return await _blocked(case, stage, *obstacle)
@@ -80,14 +84,14 @@ async def run(case: Case, stage: Stage) -> float | None:
     except PERMANENT as error:
         return await _blocked(case, stage, "Refused", f"the API server refused: {error}")
     case.conflicts.pop(stage.name, None)
-    case.looked_after.add(stage.name)
+    case.looked_after[stage.name] = time.monotonic()
     return pause or (None if state is StepState.WAITING else look_again)
 
 
 async def _still_holds(case: Case, stage: Stage) -> bool:
     """Look at what is done. What is on its way says nothing; what cannot be read is no longer claimed."""
     try:
-        verdict = await stage.confirm(case)
+        verdict = await _confirm(case, stage)
     except PERMANENT as error:
         words = f"whether it still holds could not be read: {error}"
         verdict = Verdict(stage.condition, "Unknown", "CannotVerify", words)
@@ -100,10 +104,16 @@ async def _still_holds(case: Case, stage: Stage) -> bool:
     return False
 
 
+async def _confirm(case: Case, stage: Stage) -> Verdict | None:
+    async with case.tools.surveys.seat(case.id.namespace):
+        return await stage.confirm(case)
+
+
 async def _run(case: Case, stage: Stage) -> tuple[StepState, float | None]:
     pods = len(case.status.pods)
     async with case.tools.alone if stage.alone else nullcontext():
-        changes = await stage.plan(case)
+        async with case.tools.surveys.seat(case.id.namespace):
+            changes = await stage.plan(case)
         was = step(case.status, stage.name)
         case.journal.note(lambda s: without_leftovers(s, stage.name, {change.id for change in changes}))
         allowed, left = await _carry_out(case, stage, changes, was)
@@ -236,20 +246,33 @@ async def _finish(case: Case, stage: Stage, pods: int, allowed: Permit, left: Sp
 async def _confirmed(case: Case, stage: Stage, pods: int) -> Verdict:
     """Ask until the world says yes, patience ends or pods join, for which the stage runs again; then say the last."""
     verdict: Verdict | None = None
-    pause = ASK_AGAIN
+    answered, pause, patience = False, ASK_AGAIN, stage.patience(case)
     try:
-        async with asyncio.timeout(stage.patience(case)):
+        async with asyncio.timeout(patience):
             while len(case.status.pods) <= pods:
                 verdict = await stage.confirm(case)
-                if verdict is not None and (verdict.holds or verdict.reason in _FINAL):
+                answered = True
+                if verdict is not None and (verdict.holds or verdict.settled or verdict.reason in _FINAL):
                     return verdict
                 await asyncio.sleep(pause)
                 pause = min(ASK_SELDOM, pause * 1.5)
     except TimeoutError:
-        words = f"not settled within {stage.patience(case):.0f} s; see the workload's own status"
-        return verdict or Verdict(stage.condition, "False", "TimedOut", words)
+        return verdict or _late(case, stage, patience, answered=answered)
     words = "pods joined before it was settled; it runs again for them"
     return verdict or Verdict(stage.condition, "False", "PodsJoined", words)
+
+
+def _late(case: Case, stage: Stage, patience: float, *, answered: bool) -> Verdict:
+    """Say what patience waited for in vain: workloads on their way, or an API server that did not even tell."""
+    again = f"it is looked at again every {case.tools.settings.look_again_seconds:g} s"
+    if answered:
+        words = f"not all workloads are back after {patience:g} s; `kubectl describe` of their pods tells why; {again}"
+        return Verdict(stage.condition, "False", "TimedOut", words)
+    words = (
+        f"the API server did not answer within {patience:g} s how it is now; {again}. "
+        "If that stays so, find out what keeps the API server busy"
+    )
+    return Verdict(stage.condition, "Unknown", "CannotVerify", words)
 
 
 _FINAL = frozenset(

@@ -6,25 +6,58 @@ resync does the same, more slowly.
 
 import asyncio
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from functools import partial
-
-import structlog
 
 from firebreak.api.base import Json
 from firebreak.api.playbook import QUARANTINE, REVOKE
+from firebreak.engine.informer import Source, follow
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.work import Work
 from firebreak.kube.client import Api
-from firebreak.kube.errors import ApiError, Forbidden, Gone, TooLarge
 from firebreak.model.change import collection
 from firebreak.service.supervise import supervise
-from firebreak.steps.drift import ADDED, PODS, POLICIES, Followed
+from firebreak.steps.drift import ADDED, ANY, PODS, POLICIES, Followed, marks
 
-log = structlog.get_logger()
-
-RECONNECT, DENIED = 1.0, 60.0  # seconds until a watch is tried again
 PAUSE = 0.5  # seconds between two hints for one job: what changes all the time must not keep it running all the time
 Stream = tuple[str, str | None]  # kind and namespace
+
+
+class _Index:
+    """Whom of a thousand incidents an object may concern, without asking each."""
+
+    def __init__(self) -> None:
+        self._marks: dict[str, AbstractSet[str]] = {}
+        self._uids: dict[str, set[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._marks)
+
+    def put(self, uid: str, marked: AbstractSet[str]) -> None:
+        """Know an incident by these marks, and no others."""
+        if self._marks.get(uid) == marked:
+            return
+        self.drop(uid)
+        self._marks[uid] = marked
+        for mark in marked:
+            self._uids.setdefault(mark, set()).add(uid)
+
+    def drop(self, uid: str) -> None:
+        """Know an incident no more."""
+        for mark in self._marks.pop(uid, ()):
+            self._uids[mark].discard(uid)
+            if not self._uids[mark]:
+                del self._uids[mark]
+
+    def every(self) -> list[str]:
+        """All incidents."""
+        return list(self._marks)
+
+    def meant(self, marked: AbstractSet[str] | None) -> AbstractSet[str]:
+        """Those that are known by one of these marks or by `ANY`; all for None."""
+        if marked is None:
+            return set(self._marks)
+        return set().union(*(self._uids.get(mark, ()) for mark in (*marked, ANY)))
 
 
 class Watches:
@@ -35,89 +68,71 @@ class Watches:
         self._failures = metrics.background_failures
         self._hint = hint
         self._followed: dict[str, Followed] = {}
-        self._wanted: dict[Stream, set[str]] = {}
+        self._marked: dict[Stream, _Index] = {}
+        self._streams: dict[str, frozenset[Stream]] = {}
         self._tasks: dict[Stream, asyncio.Task[None]] = {}
         self._told: dict[tuple[str, str], float] = {}
         self._later: dict[tuple[str, str], asyncio.TimerHandle] = {}
-        self._said: set[str] = set()
 
     def keep(self, followed: Followed, *, leading: bool) -> None:
         """Watch from now on what concerns an incident, as it stands."""
         uid = followed.id.uid
-        self._followed[uid] = followed
-        wanted = set(followed.streams(leading=leading))
+        wanted = frozenset(followed.streams(leading=leading))
+        self._leave(uid, wanted)
+        self._followed[uid], self._streams[uid] = followed, wanted
         for stream in wanted:
-            self._wanted.setdefault(stream, set()).add(uid)
+            self._marked.setdefault(stream, _Index()).put(uid, followed.marks(stream[0]))
             if stream not in self._tasks:
                 following = supervise(Work.WATCH, partial(self._follow, *stream), self._failures)
                 self._tasks[stream] = asyncio.create_task(following, name=f"watch {stream}")
-        self._leave(uid, [stream for stream, uids in self._wanted.items() if uid in uids and stream not in wanted])
 
     def end(self, uid: str) -> None:
         """Follow an incident no more."""
+        self._leave(uid, frozenset())
         self._followed.pop(uid, None)
-        self._leave(uid, [stream for stream, uids in self._wanted.items() if uid in uids])
-        for key in [key for key in self._later if key[0] == uid]:
-            self._later.pop(key).cancel()
-        self._told = {key: at for key, at in self._told.items() if key[0] != uid}
+        self._streams.pop(uid, None)
+        for key in ((uid, QUARANTINE), (uid, REVOKE)):
+            self._told.pop(key, None)
+            if later := self._later.pop(key, None):
+                later.cancel()
 
     def close(self) -> None:
         """End all watches."""
         for uid in list(self._followed):
             self.end(uid)
 
-    def _leave(self, uid: str, streams: list[Stream]) -> None:
-        for stream in streams:
-            self._wanted[stream].discard(uid)
-            if not self._wanted[stream]:
-                del self._wanted[stream]
+    def _leave(self, uid: str, wanted: frozenset[Stream]) -> None:
+        for stream in self._streams.get(uid, frozenset()) - wanted:
+            self._marked[stream].drop(uid)
+            if not self._marked[stream]:
+                del self._marked[stream]
                 self._tasks.pop(stream).cancel()
 
     async def _follow(self, kind: str, namespace: str | None) -> None:
-        """List, then watch from there; after a break from where it broke, and from a list when that is too old."""
-        structlog.contextvars.bind_contextvars(watched=kind, namespace=namespace)  # of this watch's task alone
-        path, version, metadata_only = collection(kind, namespace), "", kind == PODS
-        while True:
-            pause = RECONNECT
-            try:
-                if not version:
-                    found, version = await self._api.list_from(path, metadata_only=metadata_only)
-                    self._listed((kind, namespace), found)
-                async for event in self._api.watch(path, version, metadata_only=metadata_only):
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    self._saw((kind, namespace), event["type"], event["object"])
-            except Gone:
-                version = ""
-            except (Forbidden, TooLarge) as error:
-                version, pause = "", DENIED
-                self._say(kind, f"{kind} cannot be watched; what is undone is seen at the resync only", error)
-            except ApiError as error:
-                self._say(kind, f"a watch of {kind} broke; it is tried again, and the resync goes on", error)
-            await asyncio.sleep(pause)
+        stream, path, metadata_only = (kind, namespace), collection(kind, namespace), kind == PODS
 
-    def _say(self, kind: str, words: str, error: ApiError) -> None:
-        if kind not in self._said:
-            self._said.add(kind)
-            log.warning(words, error=str(error))
+        async def begin() -> str:
+            found, version = await self._api.list_from(path, metadata_only=metadata_only)
+            self._listed(stream, found)
+            return version
+
+        meanwhile = "what is undone is seen at the resync"
+        await follow(self._api, Source(path, begin, partial(self._saw, stream), meanwhile, metadata_only=metadata_only))
 
     def _listed(self, stream: Stream, found: list[Json]) -> None:
         """A list stands for all that was missed."""
-        there = {obj["metadata"]["uid"]: obj["metadata"]["name"] for obj in found}
+        uids, names = ({obj["metadata"][key] for obj in found} for key in ("uid", "name"))
         for obj in found:
             self._saw(stream, ADDED, obj)
-        for followed in self._following(stream):
-            if followed.lost(stream[0], there):
-                self._tell(followed.id.uid, QUARANTINE)
+        for uid in self._marked[stream].every():
+            if self._followed[uid].lost(stream[0], uids, names):
+                self._tell(uid, QUARANTINE)
 
     def _saw(self, stream: Stream, event: str, obj: Json) -> None:
-        if event == "BOOKMARK":
-            return
-        for followed in self._following(stream):
-            if followed.concerns(stream[0], event, obj):
-                self._tell(followed.id.uid, QUARANTINE if stream[0] in {PODS, POLICIES} else REVOKE)
-
-    def _following(self, stream: Stream) -> list[Followed]:
-        return [self._followed[uid] for uid in self._wanted.get(stream, ())]
+        kind = stream[0]
+        for uid in self._marked[stream].meant(marks(kind, event, obj)):
+            if self._followed[uid].concerns(kind, event, obj):
+                self._tell(uid, QUARANTINE if kind in {PODS, POLICIES} else REVOKE)
 
     def _tell(self, uid: str, job: str) -> None:
         """Give a hint, at once or as soon as the pause since the last one is over."""

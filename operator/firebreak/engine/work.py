@@ -8,9 +8,11 @@ class Work(StrEnum):
 
     LEADERSHIP = "leadership"
     RESYNC = "resync"
+    INCIDENTS = "incidents"
     APPROVALS = "approvals"
     RAILS = "rails"
     ENFORCEMENT = "enforcement"
     GUARDS = "guards"
     WATCH = "watch"
+    CREDENTIALS = "credentials"
     WEBHOOK = "webhook"

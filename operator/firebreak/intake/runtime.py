@@ -37,7 +37,7 @@ from firebreak.intake.tls import CertificateError, Certificates
 from firebreak.intake.work import Work
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError
-from firebreak.kube.guard import Answer, trial_of_intake
+from firebreak.kube.guard import RefusedBy, trial_of_intake
 from firebreak.kube.retries import CallLimits
 from firebreak.model.clock import Clock
 from firebreak.model.policies import PEOPLE, remedy
@@ -188,7 +188,7 @@ class Intake:
     async def _look_at_guard(self) -> None:
         """Say at the start whether the API server confines this account; it opens incidents either way."""
         try:
-            if await trial_of_intake(self.settings.namespace).answer(self.api) is Answer.NOBODY:
+            if await trial_of_intake(self.settings.namespace).refused_by(self.api) is RefusedBy.NOBODY:
                 log.error("guard missing", problem="policy firebreak-intake is not in force", do=remedy(PEOPLE))
         except ApiError as error:
             log.warning("guard not tried", error=str(error))

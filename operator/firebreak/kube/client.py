@@ -1,38 +1,42 @@
 """A thin client: raw JSON over aiohttp, in the few verbs that Firebreak uses.
 
 The official client's model objects cost several times the request itself, and containment is measured in milliseconds;
-its configuration loader (kubeconfig, exec plugins, in-cluster tokens) is used as it is.
+its loader of kubeconfigs is used (`configuration`).
 """
 
+import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio.client.configuration import Configuration
 from yarl import URL
 
 from firebreak import __version__
 from firebreak.api.base import Json
-from firebreak.kube.configuration import IN_CLUSTER_TOKEN, load_configuration, ssl_context
-from firebreak.kube.errors import Forbidden, NotFound, TooLarge, Unavailable, error_from
-from firebreak.kube.lanes import Lanes
+from firebreak.kube.configuration import Configuration, load_configuration, ssl_context
+from firebreak.kube.credentials import Credentials
+from firebreak.kube.errors import NotFound, TooLarge, Unauthorized, Unavailable, error_from
+from firebreak.kube.lanes import Lanes, urgent
+from firebreak.kube.lists import Shared, Wanted
 from firebreak.kube.retries import DEFAULT_LIMITS, CallLimits, retrying
 from firebreak.model.change import Ref, collection
 
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-TOKEN_AGE = 60.0  # seconds until a mounted token is read again; kubelet replaces it long before it expires
 UNAUTHORIZED = 401
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PAGE, REDUCED_PAGE = 500, 20  # objects of a list that are asked for at once
 LONGEST_ANSWER = 48 * 2**20  # bytes of one answer: what it may cost before it is refused
 LONGEST_LIST = 64 * 2**20  # bytes of all answers of a list that is kept whole, well below the container's memory
-WATCH_SILENCE = 300.0  # seconds: the API server sends a bookmark every minute; who is silent for longer is not there
+WATCH_SILENCE = 90.0  # seconds: the API server sends a bookmark every minute; who is silent for longer is not there
 TOO_LONG_LINE = 2**24  # bytes of one watch event; an object in etcd has at most 1.5 MiB
+
+
+Found = tuple[list[Json], str]  # objects, and the resourceVersion to watch from
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,9 @@ class Api:
         self.kubeconfig = kubeconfig
         self.context = context
         self.ssl = ssl_context(configuration) if self.base.startswith("https") else None
-        self._configuration = configuration
-        self._mounted = kubeconfig is None and IN_CLUSTER_TOKEN.exists()
-        self._read_at = time.monotonic()
+        self.credentials = Credentials(configuration, kubeconfig, context)
         self._lanes = Lanes()
+        self._lists = Shared[Found]()
         self.identity: Mapping[str, str] = {}  # headers that say whom to act as, for whoever may impersonate
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self.ssl or True, limit=0, keepalive_timeout=60),
@@ -80,7 +83,7 @@ class Api:
     ) -> Self:
         """Connect as the pod's account when inside a cluster, else by kubeconfig.
 
-        Raises kubernetes' ConfigException when neither is to be had.
+        Raises `ConfigurationError` when neither is to be had.
         """
         configuration = await load_configuration(kubeconfig, context)
         return cls(configuration, limits, kubeconfig, context)
@@ -93,20 +96,12 @@ class Api:
 
     async def headers(self) -> dict[str, str]:
         """Return the authentication headers, fresh."""
-        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        if token and self._mounted and time.monotonic() - self._read_at > TOKEN_AGE:
-            await self._reload()
-            token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return {**self.identity, **({"Authorization": token} if token else {})}
+        return {**self.identity, **await self.credentials.headers()}
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
         """Paths come quoted already; normalizing them again would let a hostile name climb out of its segment."""
         query = f"?{urlencode(params)}" if params else ""
         return URL(f"{self.base}{path}{query}", encoded=True)
-
-    async def _reload(self) -> None:
-        self._configuration = await load_configuration(self.kubeconfig, self.context)
-        self._read_at = time.monotonic()
 
     async def request(
         self,
@@ -131,16 +126,18 @@ class Api:
         raise AssertionError  # unreachable: the last error is raised again
 
     async def _authorized(self, request: _Request) -> tuple[Json, int]:
-        try:
-            return await self._once(request)
-        except Forbidden as error:
-            if error.status != UNAUTHORIZED or time.monotonic() - self._read_at < 1:
-                raise
-            await self._reload()  # an expired token: read it again, once
-            return await self._once(request)
+        while True:
+            used = await self.credentials.headers()
+            try:
+                return await self._once(request)
+            except Unauthorized:
+                if not await self.credentials.others(used):
+                    raise
 
     async def _once(self, request: _Request) -> tuple[Json, int]:
         what, body = f"{request.method} {request.path}", request.body
+        if request.method == "POST":  # a cut's PATCH, which takes the API server longer, leaves before
+            await asyncio.sleep(0)
         headers = {"Accept": request.accept, **await self.headers()}
         if body is not None:
             headers["Content-Type"] = request.content_type
@@ -192,17 +189,23 @@ class Api:
         fields: str | None = None,
         metadata_only: bool = False,
         keep: Callable[[Json], Json | None] | None = None,
-    ) -> tuple[list[Json], str]:
-        """Return the objects below a path and the resourceVersion to watch from.
+    ) -> Found:
+        """Return the objects below a path and the resourceVersion to watch from. Others may share them: change none.
 
         Raises `TooLarge` when one answer, or all that is kept whole, is longer than a list may be.
         """
-        params = _selectors(labels, fields) | {"limit": str(REDUCED_PAGE if keep else PAGE)}
-        accept = METADATA_LIST if metadata_only else "application/json"
+        wanted = Wanted(path, labels, fields, METADATA_LIST if metadata_only else "application/json", keep)
+        if urgent():  # a cut waits for nobody else's call
+            return await self._list(wanted)
+        return await self._lists.read(wanted, partial(self._list, wanted))
+
+    async def _list(self, wanted: Wanted) -> Found:
+        path, keep = wanted.path, wanted.keep
+        params = _selectors(wanted.labels, wanted.fields) | {"limit": str(REDUCED_PAGE if keep else PAGE)}
         items: list[Json] = []
         whole = 0
         while True:
-            answer, size = await self._ask(_Request("GET", path, params=params, accept=accept))
+            answer, size = await self._ask(_Request("GET", path, params=params, accept=wanted.accept))
             whole += 0 if keep else size
             if whole > LONGEST_LIST:
                 raise TooLarge(f"GET {path}", f"the list is longer than {LONGEST_LIST >> 20} MiB; somebody filled it")
@@ -244,6 +247,7 @@ class Api:
         what = f"WATCH {path}"
         params = {"watch": "1", "resourceVersion": resource_version, "allowWatchBookmarks": "true"}
         params |= _selectors(None, fields)
+        used = await self.credentials.headers()
         try:
             async with self.session.get(
                 self._url(path, params),
@@ -252,8 +256,10 @@ class Api:
                 read_bufsize=TOO_LONG_LINE,
             ) as response:
                 if response.status >= 400:  # noqa: PLR2004 - HTTP
+                    if response.status == UNAUTHORIZED:
+                        await self.credentials.others(used)  # for the next try
                     answer, _ = await _json(what, response)
-                    raise error_from(what, response.status, answer)
+                    raise error_from(what, response.status, answer, response.headers.get("Retry-After"))
                 async for line in response.content:
                     event = json.loads(line)
                     if event.get("type") == "ERROR":

@@ -4,7 +4,8 @@ ApiError
 ├── NotFound        404: the object, or the kind, is not there
 ├── Conflict        409: a precondition (uid, resourceVersion) no longer holds; read the world again
 │   └── AlreadyExists   409 on create
-├── Forbidden       401, 403: a right is missing, or admission refused with that reason
+├── Unauthorized    401: the API server does not know who we are; of what was asked it says nothing
+├── Forbidden       403: a right is missing, or admission refused with that reason
 ├── Invalid         400, 422: the request is wrong and stays wrong
 ├── Gone            410: a watch's resourceVersion is too old; list again
 └── Unavailable     429, 5xx, timeouts, broken connections, a start: passing, worth retrying
@@ -55,6 +56,10 @@ class AlreadyExists(Conflict):
     """An object of that name is there already."""
 
 
+class Unauthorized(ApiError):
+    """The API server does not know our credentials: no answer to what was asked, whatever that was."""
+
+
 class Forbidden(ApiError):
     """A right is missing, or an admission policy refused."""
 
@@ -80,7 +85,7 @@ class Unavailable(ApiError):
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
-    400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 405: Invalid, 406: Invalid,
+    400: Invalid, 401: Unauthorized, 403: Forbidden, 404: NotFound, 405: Invalid, 406: Invalid,
     409: Conflict, 410: Gone, 415: Invalid, 422: Invalid,
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from firebreak.kube.inbox import Inbox
 from firebreak.kube.source import (
     Connection,
     ContainerRef,
@@ -31,6 +32,7 @@ from firebreak.kube.source import (
 )
 
 PROTOCOLS = ("v4.channel.k8s.io", "v5.channel.k8s.io")
+STDOUT = b"\x01"
 STDERR, STATUS, CLOSE = 2, 3, 255
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of one message. Kubernetes sends at most 32 KiB."""
@@ -93,6 +95,7 @@ class ExecSource(Source):
         self._connection, self._target, self._command = connection, target, tuple(command)
         self._errors = Excerpt()
         self._status = bytearray()
+        self._closed = False
         self._close_code: int | None = None
         self._data_at = 0.0  # when waiting for the next bytes of stdout began, on the loop's clock
 
@@ -110,16 +113,19 @@ class ExecSource(Source):
         return "The command ended with success and its stream was closed cleanly."
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        socket = await self._begun(self._open)
+        socket = await self._open()
+        inbox = Inbox(socket)
         try:
             self._data_at = asyncio.get_running_loop().time()
-            while (message := await self._receive(socket)) is not None:
-                if message[:1] != b"\x01":
-                    self._take(message)
-                elif len(message) > 1:
-                    yield message[1:]
+            while not self._closed:
+                data, end = self._sorted(await self._receive(inbox))
+                if data:
+                    yield data
                     self._data_at = asyncio.get_running_loop().time()  # the reader's own time is not the container's
+                if end:
+                    raise end
         finally:
+            await inbox.close()
             await _hang_up(socket)
         self._judge()
 
@@ -187,31 +193,43 @@ class ExecSource(Source):
         except (aiohttp.ClientError, OSError) as error:
             raise StreamEnded(Reason.UNREACHABLE, f"Could not exec in {self._target}: {describe(error)}.") from error
 
-    async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> bytes | None:
-        """Return the next message, None at the close. No pings: their answers queue behind unread data.
+    async def _receive(self, inbox: Inbox) -> Sequence[aiohttp.WSMessage]:
+        """Return the next messages.
 
         Only stdout is progress: a byte of stderr now and then would hold us to the end of the overall time.
         """
         try:
             waited = asyncio.get_running_loop().time() - self._data_at
-            message = await socket.receive(timeout=self._patience(waited))
+            return await inbox.take(self._patience(waited))
         except TimeoutError:
             raise self._too_slow() from None
+
+    def _sorted(self, messages: Sequence[aiohttp.WSMessage]) -> tuple[bytes, StreamEnded | None]:
+        """Return their stdout, and what broke the stream, if it did: what came before that is kept."""
+        output: list[memoryview] = []
+        try:
+            for message in messages:
+                self._take(message, output)
+        except StreamEnded as end:
+            return b"".join(output), end
+        return b"".join(output), None
+
+    def _take(self, message: aiohttp.WSMessage, output: list[memoryview]) -> None:
         match message.type:
+            case aiohttp.WSMsgType.BINARY if message.data[:1] == STDOUT:
+                output.append(memoryview(message.data)[1:])
             case aiohttp.WSMsgType.BINARY:
-                data: bytes = message.data
-                return data
+                self._take_aside(message.data)
             case aiohttp.WSMsgType.CLOSE:
-                self._close_code = message.data
-                return None
+                self._closed, self._close_code = True, message.data
             case aiohttp.WSMsgType.CLOSED | aiohttp.WSMsgType.CLOSING:
-                return None  # the connection ended without a close frame; aiohttp's close_code says 1000 even so
+                self._closed = True  # it ended without a close frame; aiohttp's close_code says 1000 even so
             case aiohttp.WSMsgType.ERROR:
                 raise StreamEnded(Reason.STREAM_BROKEN, f"The exec stream broke: {describe(message.data)}.")
             case _:
                 raise StreamEnded(Reason.STREAM_BROKEN, "The exec stream carried a message that is not binary.")
 
-    def _take(self, message: bytes) -> None:
+    def _take_aside(self, message: bytes) -> None:
         channel = message[0] if message else CLOSE
         if channel == STDERR:
             self._errors.add(message[1:])

@@ -36,7 +36,7 @@ POD_MAKER = Account("kube-system", "replicaset-controller")
 """
 
 
-class Answer(Enum):
+class RefusedBy(Enum):
     """Who refused a trial."""
 
     POLICY = auto()
@@ -69,21 +69,21 @@ class Trial:
         else:
             await api.patch(self.target, self.body, dry_run=True)
 
-    async def answer(self, api: Api) -> Answer:
+    async def refused_by(self, api: Api) -> RefusedBy:
         """Send it and return who refused it. Raises `Forbidden` when one may not ask in another name, `Unavailable`."""
         try:
             await self.send(api)
         except Conflict:
-            return Answer.NOBODY  # what would be made is there already; admission comes before that
+            return RefusedBy.NOBODY  # what would be made is there already; admission comes before that
         except NotFound:
-            return Answer.OTHERS
+            return RefusedBy.OTHERS
         except (Forbidden, Invalid) as error:
             if IMPERSONATION in error.message:
                 raise
             if f"'{self.policy}'" in error.message:
-                return Answer.POLICY
-            return Answer.RIGHTS if NO_RIGHT in error.message else Answer.OTHERS
-        return Answer.NOBODY
+                return RefusedBy.POLICY
+            return RefusedBy.RIGHTS if NO_RIGHT in error.message else RefusedBy.OTHERS
+        return RefusedBy.NOBODY
 
 
 def trials(tier: Tier, namespace: str, pod: str, node: str) -> tuple[Trial, ...]:
@@ -180,9 +180,9 @@ class Guards:
         pod = await self._any(collection("Pod", self._namespace)) if tier is CONTAIN else NOBODY
         node = await self._any(collection("Node")) if tier is NODE else NOBODY
         tried = trials(tier, self._namespace, pod, node)
-        found = await asyncio.gather(*(trial.answer(self._api) for trial in tried))
+        found = await asyncio.gather(*(trial.refused_by(self._api) for trial in tried))
         # What the account may not do at all needs no fence. What others refuse proves nothing.
-        fenced = {Answer.POLICY, Answer.RIGHTS}
+        fenced = {RefusedBy.POLICY, RefusedBy.RIGHTS}
         return [trial.policy for trial, answer in zip(tried, found, strict=True) if answer not in fenced]
 
     async def _any(self, path: str) -> str:

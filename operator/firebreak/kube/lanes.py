@@ -56,6 +56,11 @@ def lane(chosen: Lane) -> Iterator[None]:
         _LANE.reset(token)
 
 
+def urgent() -> bool:
+    """Whether a cut waits for the calls that are made now."""
+    return _LANE.get() is Lane.CUT
+
+
 def _namespace(path: str) -> str:
     """Return the namespace in the path of a call, "" for what has none."""
     _, found, rest = path.partition("/namespaces/")

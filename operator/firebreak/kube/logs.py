@@ -29,7 +29,7 @@ class LogSource(Source):
         return "Read to its end; of a rotated log the API serves the newest file only."
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        answer = await self._begun(self._open)
+        answer = await self._open()
         try:
             async for chunk in self._body(answer):
                 yield chunk

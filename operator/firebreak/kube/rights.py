@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from firebreak.api.base import Json
 from firebreak.kube.client import Api
+from firebreak.kube.lists import Shared
 from firebreak.kube.survey import find
 from firebreak.model.change import Ref
 from firebreak.model.facts import Account, Answer, Grant, Rights
@@ -13,24 +14,56 @@ from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.steps.revoke import names
 
+_BINDINGS = ("RoleBinding", "ClusterRoleBinding")
+KEPT = 10.0  # seconds that a reading is kept for who may do with it
+
+
+class Bindings:
+    """All bindings of the cluster. One reading is for all who asked before it began: a storm costs a few of them."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self._readings = Shared[list[Json]]()
+        self._last: list[Json] | None = None
+        self._number = 0  # of the last reading
+
+    async def read(self, *, kept: bool = False) -> list[Json]:
+        """Return them as they are now, or, if `kept` will do, as they were seconds ago. Raises `ApiError`."""
+        if kept and self._last is not None:
+            return self._last
+        return await self._readings.read(_BINDINGS, self._read)
+
+    async def _read(self) -> list[Json]:
+        listed = await asyncio.gather(*(self.api.list_all(kind) for kind in _BINDINGS))
+        found = [{"kind": kind, **item} for kind, items in zip(_BINDINGS, listed, strict=True) for item in items]
+        self._last, self._number = found, self._number + 1
+        asyncio.get_running_loop().call_later(
+            KEPT, self._forget, self._number
+        )  # the number: a timer keeps nothing alive
+        return found
+
+    def _forget(self, number: int) -> None:
+        if self._number == number:
+            self._last = None
+
 
 async def rights_of(
-    api: Api, incident: IncidentRef, accounts: Iterable[Account], revoked: Iterable[str] = ()
+    bindings: Bindings,
+    incident: IncidentRef,
+    accounts: Iterable[Account],
+    revoked: Iterable[str] = (),
+    *,
+    kept: bool = False,
 ) -> list[Rights]:
     """Read what accounts may do, from one reading of the bindings for all of them; who shares them is left open.
 
-    `revoked` names bindings (as `str(Ref)`) that named an account before they were shrunk.
+    `revoked` names bindings (as `str(Ref)`) that named an account before they were shrunk. `kept` as for a reading.
     """
     asked, before = list(accounts), frozenset(revoked)
     if not asked:
         return []
-    listed = await asyncio.gather(*(api.list_all(kind) for kind in _BINDINGS))
-    bindings = [{"kind": kind, **item} for kind, items in zip(_BINDINGS, listed, strict=True) for item in items]
-    roles = _Roles(api)
-    return [await _rights(incident, account, bindings, before, roles) for account in asked]
-
-
-_BINDINGS = ("RoleBinding", "ClusterRoleBinding")
+    found, roles = await bindings.read(kept=kept), _Roles(bindings.api)
+    return [await _rights(incident, account, found, before, roles) for account in asked]
 
 
 class _Roles:

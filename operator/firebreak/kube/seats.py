@@ -26,6 +26,9 @@ class Seats:
 
     async def take(self, key: str) -> None:
         """Wait for a seat. Each one that is taken is to be given back."""
+        if not self._waiting and self._taken < self._number():
+            self._taken += 1
+            return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append(turn)
         self.fill()

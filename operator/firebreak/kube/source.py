@@ -9,20 +9,17 @@ import asyncio
 import json
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import aiohttp
 
 from firebreak.kube.errors import NO_ROLES, UNJUDGED
 from firebreak.model.outcome import Completeness, Outcome
 
-T = TypeVar("T")
-
-BEGIN_AGAIN = 0.5  # seconds
 MESSAGE_LIMIT = 2048
 """Characters of a message: enough for a tar's complaints, small enough for a status."""
 
@@ -102,8 +99,6 @@ class Limits:
 
     max_bytes: int = 20 * 1024**3
     connect_seconds: float = 10.0
-    starting_seconds: float = 45.0  # how long to wait for an API server that started and cannot judge an exec yet
-    passing_seconds: float = 5.0  # how long to begin again after a 429, a 5xx or a reset: a lost artifact stays lost
     idle_seconds: float = 60.0
     total_seconds: float = 3600.0
 
@@ -132,7 +127,7 @@ class Source(ABC):
     """Bytes from a pod, read once with `async for`; afterwards `outcome` tells what they were worth.
 
     Expected failures (stream broken, pod gone, refused, timeout, size bound) end the iteration and never
-    raise. Cancellation passes through. Nothing is read ahead: a slow reader slows the container's writer.
+    raise. Cancellation passes through. Little is read ahead: a slow reader slows the container's writer.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -179,21 +174,6 @@ class Source(ABC):
             return
         if self.delivered == 0:
             self._outcome = Outcome(Completeness.MISSING, self._outcome.reason, self._outcome.message)
-
-    async def _begun(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Begin, again after passing faults, as long as they are worth waiting for. Raises StreamEnded."""
-        loop = asyncio.get_running_loop()
-        worth: dict[str, float] = {Reason.SERVER_STARTING: self.limits.starting_seconds}
-        worth |= dict.fromkeys((Reason.SERVER_ERROR, Reason.UNREACHABLE), self.limits.passing_seconds)
-        began = loop.time()
-        while True:
-            try:
-                return await attempt()
-            except StreamEnded as end:
-                if loop.time() - began >= worth.get(end.reason, 0.0):
-                    raise
-            await asyncio.sleep(BEGIN_AGAIN)
-            self._deadline += BEGIN_AGAIN  # the time allowed is for reading
 
     def _fall_short(self, reason: str, message: str) -> None:
         self._outcome = Outcome(Completeness.PARTIAL, reason, printable(message))

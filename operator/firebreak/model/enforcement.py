@@ -7,12 +7,14 @@ The last matters: a pod that crashed is silent as well.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from firebreak.api.base import Json
 
 NEVER_PROBED = "never probed; run `firebreak preflight`"
-LONGEST_DETAIL = 1024
+LONGEST_DETAIL, LONGEST_TIME = 1024, 40  # characters
+AHEAD = timedelta(minutes=5)  # who ran the probe may have another clock than who reads its record
 STEADY = 2  # rounds in a row that must agree: one lost packet is no verdict
 
 
@@ -45,13 +47,28 @@ class Enforcement:
             record = json.loads(text)
             return cls(
                 State(record["state"]),
-                str(record["at"]),
+                str(record["at"])[:LONGEST_TIME],
                 str(record["detail"])[:LONGEST_DETAIL],
                 {str(path): str(words) for path, words in dict(record["directions"]).items()},
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             words = f"the recorded probe cannot be read ({type(error).__name__}); run `firebreak preflight`"
             return cls(detail=words)
+
+    def counted(self, now: datetime, lasts: timedelta) -> "Enforcement":
+        """Return what it is worth now: a proof that is too old, or of a time to come, proves nothing."""
+        if self.state is not State.PROVEN:
+            return self
+        try:
+            age = now - datetime.fromisoformat(self.at)
+        except (ValueError, TypeError):  # the latter of a time without its zone
+            doubt = "has no time that can be read"
+        else:
+            if -AHEAD <= age <= lasts:
+                return self
+            late = f"is too old, of {self.at}"
+            doubt = late if age > lasts else f"is of {self.at}, a time to come: a clock is wrong, or somebody wrote it"
+        return Enforcement(State.UNPROVEN, self.at, f"the proof {doubt}; run `firebreak preflight --probe`")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class Verdict:
     status: Literal["True", "False", "Unknown"]
     reason: str
     message: str
+    settled: bool = False
+    """Whether nothing that is under way can change it, so that asking again soon is of no use."""
 
     @property
     def holds(self) -> bool:

@@ -3,7 +3,8 @@
 An event is a hint: a job looks at the world. What is certain to mean nothing wakes nobody.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,13 +21,14 @@ from firebreak.model.pod import Pod
 from firebreak.model.record import ENDED
 from firebreak.model.writers import UNRECORDED, last_writer
 from firebreak.steps.quarantine import allows, denies_all, selects
-from firebreak.steps.revoke import names
+from firebreak.steps.revoke import names, user
 
 PODS, POLICIES, BINDINGS, CLUSTER_BINDINGS = "Pod", "NetworkPolicy", "RoleBinding", "ClusterRoleBinding"
 ALLOWED, OPEN = "AllowedByOtherPolicies", frozenset({"Undone", "KeepsChanging", "RightsRemain"})
 REFUSED_ALL = frozenset({"Revoked", "RevokedByHook", "CloudUnknown", "CloudCredentialsLive"})
 """The reasons of `IdentityContained` that say: the API server refuses the accounts everything."""
 ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
+ANY = ""  # the mark of what any object of a kind may concern
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,19 @@ class Followed:
             return self._policy(event, obj)
         return self._binding(kind, event, obj)
 
-    def lost(self, kind: str, there: Mapping[str, str]) -> bool:
-        """Return whether something of ours is missing from a list, given by uid and name."""
+    def marks(self, kind: str) -> frozenset[str]:
+        """Return the marks of the objects that may concern it: of one with none of these it needs no look."""
         if kind == PODS:
-            return not self.pods <= there.keys()
-        return kind == POLICIES and self.cut and self.id.policy not in there.values()
+            return self.pods | {text(self.target.get("pod")) or ANY}
+        if kind == POLICIES:
+            return frozenset({self.id.policy, *({ANY} if self.contained == ALLOWED else ())})
+        return self.revoked | {Account(self.id.namespace, name).user for name in self.accounts}
+
+    def lost(self, kind: str, uids: AbstractSet[str], names: AbstractSet[str]) -> bool:
+        """Return whether something of ours is missing from a list, given by uids and names."""
+        if kind == PODS:
+            return not self.pods <= uids
+        return kind == POLICIES and self.cut and self.id.policy not in names
 
     def _pod(self, event: str, pod: Pod) -> bool:
         if event == DELETED:
@@ -134,6 +144,19 @@ class Followed:
         metadata = mapping(binding.get("metadata"))
         ref = Ref(kind, text(metadata.get("name")), metadata.get("namespace"))
         return str(ref) in self.revoked and self.identity in OPEN
+
+
+def marks(kind: str, event: str, obj: Json) -> frozenset[str] | None:
+    """Return by what an object may concern an incident, apart from `ANY`; None when it may concern each."""
+    metadata = mapping(obj.get("metadata"))
+    name = text(metadata.get("name"))
+    if kind == PODS:
+        return frozenset({text(metadata.get("uid")), name})
+    if kind == POLICIES:
+        allowing = event != DELETED and allows(mapping(obj.get("spec")))
+        return None if allowing else frozenset({name})
+    subjects = mappings(obj.get("subjects"))
+    return frozenset({str(Ref(kind, name, metadata.get("namespace"))), *(user(each, obj) for each in subjects)})
 
 
 _ENDED = frozenset(str(state) for state in ENDED | {StepState.WAITING})

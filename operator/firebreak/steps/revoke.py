@@ -7,12 +7,13 @@ person can give the right back and nobody can swap the role meanwhile.
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, product
+from itertools import chain, islice, product
 
 from firebreak.api.base import Json
 from firebreak.model.change import Change, Risk, Verb
 from firebreak.model.facts import Account, Answer, Grant, Rights
 from firebreak.model.gitops import put_back
+from firebreak.model.loose import text
 from firebreak.model.verdict import IDENTITY, Verdict
 from firebreak.model.words import listed
 from firebreak.model.writers import last_writer
@@ -25,15 +26,22 @@ MOST_READ = 10_000  # a role of a few lists can multiply to billions of question
 # What every identity has in every cluster: discovery and questions about itself. Source: the page "Using RBAC
 # Authorization", section "API discovery roles". The reason is the API server's (seen on 1.35), word for word: a role of
 # one of these names that a binding of another name, or of another kind, gives is not one of these.
-HARMLESS = re.compile(
-    r'RBAC: allowed by ClusterRoleBinding "('
-    r"system:discovery|system:basic-user|system:public-info-viewer|system:service-account-issuer-discovery"
-    r')" of ClusterRole "\1" to Group "system:(authenticated|unauthenticated|serviceaccounts(:[a-z0-9-]+)?)"'
+EVERYBODYS = (
+    "system:discovery",
+    "system:basic-user",
+    "system:public-info-viewer",
+    "system:service-account-issuer-discovery",
 )
+HARMLESS = re.compile(
+    rf'RBAC: allowed by ClusterRoleBinding "({"|".join(EVERYBODYS)})" of ClusterRole "\1" '
+    r'to Group "system:(authenticated|unauthenticated|serviceaccounts(:[a-z0-9-]+)?)"'
+)
+# The end of the same words where a group has the right: what was taken from the account is no longer in the answer.
+BY_GROUP = re.compile(r' to Group "[^"]*"$')
 _SELF_REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
 _ABOUT_ITSELF = frozenset(("create", resource) for resource in _SELF_REVIEWS)
 
-# What an intruder wants most; asked of the API server whatever the bindings said.
+# What an intruder wants most; asked of the API server whatever the bindings said, in the namespace and everywhere.
 STAPLES: tuple[tuple[str, str, str, str], ...] = (
     ("get", "", "secrets", ""),
     ("list", "", "secrets", ""),
@@ -41,12 +49,16 @@ STAPLES: tuple[tuple[str, str, str, str], ...] = (
     ("create", "", "pods", "exec"),
     ("get", "", "pods", "exec"),
     ("create", "", "serviceaccounts", "token"),
-    ("impersonate", "", "users", ""),
     ("create", "apps", "deployments", ""),
     ("create", "batch", "jobs", ""),
     ("create", "rbac.authorization.k8s.io", "rolebindings", ""),
-    ("create", "rbac.authorization.k8s.io", "clusterrolebindings", ""),
     ("bind", "rbac.authorization.k8s.io", "clusterroles", ""),
+)
+
+# The same of what lies in no namespace: the API server judges no request for it by a namespace.
+CLUSTER_STAPLES: tuple[tuple[str, str, str, str], ...] = (
+    ("impersonate", "", "users", ""),
+    ("create", "rbac.authorization.k8s.io", "clusterrolebindings", ""),
     ("escalate", "rbac.authorization.k8s.io", "clusterroles", ""),
     ("get", "", "nodes", "proxy"),
 )
@@ -70,14 +82,18 @@ def plan(facts: Rights, done: Collection[str] = ()) -> Iterator[Change]:
 
 def names(subject: Json, account: Account, binding: Json) -> bool:
     """Return whether a subject is this account, as a ServiceAccount or as the user behind it."""
-    if subject.get("kind") == "User":
-        return subject.get("name") == account.user
-    namespace = subject.get("namespace") or binding["metadata"].get("namespace")
-    return (
-        subject.get("kind") == "ServiceAccount"
-        and subject.get("name") == account.name
-        and namespace == account.namespace
-    )
+    return user(subject, binding) == account.user
+
+
+def user(subject: Json, binding: Json) -> str:
+    """Return the user that a subject is, empty for a group."""
+    match subject.get("kind"):
+        case "User":
+            return text(subject.get("name"))
+        case "ServiceAccount":
+            namespace = subject.get("namespace") or binding["metadata"].get("namespace")
+            return Account(text(namespace), text(subject.get("name"))).user
+    return ""
 
 
 def _shrink(facts: Rights, grant: Grant, subjects: list[Json], left: list[Json]) -> Change:
@@ -111,8 +127,11 @@ def questions(facts: Rights) -> list[Json]:
     Each is the spec of a SubjectAccessReview. Bounded, with room kept for the staples; the bindings' own come first.
     """
     staples = [_resource(*staple, ns) for staple in STAPLES for ns in (facts.account.namespace, "")]
-    grants = facts.grants + facts.shared
-    given = (q for grant in grants for rule in grant.rules for q in _from_rule(rule, grant.ref.namespace))
+    staples += [_resource(*staple, "") for staple in CLUSTER_STAPLES]
+    given = chain(
+        chain.from_iterable(map(_given, facts.grants)),
+        (q for grant in facts.shared for q in _given(grant) if not (_everybodys(grant) and _reads_no_object(q))),
+    )
     asked: dict[str, Json] = {}
     for spec in islice(given, MOST_READ):
         if len(asked) == MOST_QUESTIONS - len(staples):
@@ -121,6 +140,21 @@ def questions(facts: Rights) -> list[Json]:
     asked |= {str(sorted(spec.items())): spec for spec in staples}
     identity = {"user": facts.account.user, "groups": list(facts.account.groups)}
     return [identity | spec for spec in asked.values()]
+
+
+def _given(grant: Grant) -> Iterator[Json]:
+    for rule in grant.rules:
+        yield from _from_rule(rule, grant.ref.namespace)
+
+
+def _everybodys(grant: Grant) -> bool:
+    """Whether a group's binding is one that every cluster has: what it allows, `harmless` would set aside.
+
+    Another binding that gives the same is asked about for itself.
+    """
+    role, ref = grant.binding["roleRef"], grant.ref
+    everywhere = ref.kind == "ClusterRoleBinding" and role["kind"] == "ClusterRole"
+    return everywhere and ref.name in EVERYBODYS and role["name"] == ref.name
 
 
 def _from_rule(rule: Json, namespace: str | None) -> Iterator[Json]:
@@ -152,9 +186,13 @@ def in_words(spec: Json) -> str:
 
 def harmless(question: Json, reason: str) -> bool:
     """Return whether an answer `allowed` is worth nothing to an intruder: everybody has it, and it reads no object."""
+    return _reads_no_object(question) and HARMLESS.fullmatch(reason) is not None
+
+
+def _reads_no_object(question: Json) -> bool:
+    """Whether a question is about a path, or a question about oneself."""
     attributes = question.get("resourceAttributes")
-    itself = attributes is None or (attributes.get("verb"), attributes.get("resource")) in _ABOUT_ITSELF
-    return itself and HARMLESS.fullmatch(reason) is not None
+    return attributes is None or (attributes.get("verb"), attributes.get("resource")) in _ABOUT_ITSELF
 
 
 def judge(
@@ -170,15 +208,13 @@ def judge(
     if not accounts:
         return Verdict(IDENTITY, "False", "TargetNotFound", "no pod was found yet, so no account is known")
     asked = list(answers)
-    left = [
-        f"{in_words(answer.question)} ({answer.reason or 'no reason given'})"
-        for answer in asked
-        if answer.allowed and not harmless(answer.question, answer.reason)
-    ]
+    allowed = [answer for answer in asked if answer.allowed and not harmless(answer.question, answer.reason)]
+    left = [f"{in_words(answer.question)} ({answer.reason or 'no reason given'})" for answer in allowed]
     live = [i.words for i in clouds if i.certain and i.change.id not in ended]
     if left:
         still = f"still allowed: {listed(left, separator='; ')}"
-        return Verdict(IDENTITY, "False", "RightsRemain", "; ".join([still, *live]))
+        settled = all(BY_GROUP.search(answer.reason) for answer in allowed)
+        return Verdict(IDENTITY, "False", "RightsRemain", "; ".join([still, *live]), settled=settled)
     if live:
         return Verdict(IDENTITY, "False", "CloudCredentialsLive", "; ".join(live))
     if said := [str(i) for i in clouds if i.change.id in ended]:

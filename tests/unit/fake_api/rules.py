@@ -178,6 +178,6 @@ def _normal_secret(obj: Obj) -> Obj:
     data = {**(secret.get("data") or {}), **given}
     if not data:
         return secret
-    fields = {"f:data": {f"f:{key}": {} for key in data}}
+    fields: Obj = {"f:data": {f"f:{key}": {} for key in data}}
     written = {"manager": "fake", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields}
     return {**secret, "metadata": {**secret["metadata"], "managedFields": [written]}, "data": data}
