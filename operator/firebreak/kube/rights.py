@@ -37,9 +37,8 @@ class Bindings:
         listed = await asyncio.gather(*(self.api.list_all(kind) for kind in _BINDINGS))
         found = [{"kind": kind, **item} for kind, items in zip(_BINDINGS, listed, strict=True) for item in items]
         self._last, self._number = found, self._number + 1
-        asyncio.get_running_loop().call_later(
-            KEPT, self._forget, self._number
-        )  # the number: a timer keeps nothing alive
+        loop = asyncio.get_running_loop()
+        loop.call_later(KEPT, self._forget, self._number)  # by its number: a timer must keep nothing alive
         return found
 
     def _forget(self, number: int) -> None:
