@@ -70,7 +70,7 @@ bench: image ## speed on the test cluster, as ratios against the floor
 	@PYTHONPATH=tests/e2e:tests/unit $(RUN)/python -m benchmarks $(ARGS)
 
 bench-detect: .venv/.ready ## speed of detection on audit events, as a ratio against the bare decoder; needs no cluster
-	@PYTHONPATH=tests/e2e:tests/unit $(RUN)/python -m benchmarks --only detect $(ARGS)
+	@PYTHONPATH=tests/e2e:tests/unit $(RUN)/python -m benchmarks $(or $(ARGS),--only detect)
 
 soak: image ## many incidents one after another, and nothing that grows (about an hour; ARGS="--incidents 200" for less)
 	@PYTHONPATH=tests/e2e:tests/unit $(RUN)/python -m benchmarks.soak $(ARGS)

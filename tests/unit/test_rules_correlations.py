@@ -99,6 +99,12 @@ def test_it_fires_once_for_each_timespan_that_it_goes_on(tmp_path: Path) -> None
     assert [(finding.time - START).total_seconds() for finding in found] == [2, 62, 122, 182]
 
 
+def test_it_does_not_fire_again_for_what_it_fired_for(tmp_path: Path) -> None:
+    events = [read(0), read(1), read(2), read(70)]
+    found = fed(load(tmp_path, READ, correlation("event_count", ["read"], THREE)), *events)
+    assert [(finding.time - START).total_seconds() for finding in found] == [2]
+
+
 def test_events_that_come_out_of_order_count_all_the_same(tmp_path: Path) -> None:
     """Three API servers, each of which sends what it has every half minute."""
     events = [read(2, "c"), read(40, "x"), read(0, "a"), read(1, "b")]

@@ -115,6 +115,20 @@ CASES: list[tuple[Json | list[Json], Json, bool]] = [
     ({"impersonatedUser.username|exists": True}, {"impersonatedUser": {"username": "a"}}, True),
     ({"impersonatedUser.username|exists": True}, {}, False),
     ({"responseObject.status.token": "x"}, {"responseObject": {"status": {"token": "x"}}}, True),
+    # every field that is remembered by value
+    ({"objectRef.subresource": "exec"}, {"objectRef": {"resource": "pods", "subresource": "exec"}}, True),
+    ({"objectRef.subresource": "exec"}, {"objectRef": {"resource": "pods", "subresource": "log"}}, False),
+    ({"objectRef.subresource": None}, {"objectRef": {"resource": "pods"}}, True),
+    ({"objectRef.apiGroup": "apps"}, {"objectRef": {"resource": "deployments", "apiGroup": "apps"}}, True),
+    ({"objectRef.apiGroup": None}, {"objectRef": {"resource": "deployments", "apiGroup": "apps"}}, False),
+    ({"objectRef.resource": None, "objectRef.apiGroup": None}, {"requestURI": "/healthz"}, True),
+    ({"objectRef.namespace": "shop"}, {"objectRef": {"namespace": "shop"}}, True),
+    ({"objectRef.namespace": None}, {"objectRef": {"resource": "nodes"}}, True),
+    ({"objectRef.namespace": None}, {"requestURI": "/healthz"}, True),
+    ({"impersonatedUser.username": None}, {}, True),
+    ({"impersonatedUser.username": None}, {"impersonatedUser": {"username": "a"}}, False),
+    ({"userAgent": None, "sourceIPs.last": None, "user.username": None}, {}, True),
+    ({"responseStatus.code": None}, {"responseStatus": {"code": 0}}, True),
     # a list of maps: any of them
     ([{"verb": "get"}, {"stage": "Panic"}], {"verb": "list", "stage": "Panic"}, True),
 ]  # fmt: skip
@@ -167,6 +181,27 @@ def test_a_key_of_the_same_name_with_dots_hides_nothing_in_a_patch(tmp_path: Pat
     assert names(fed(ruleset, event(requestObject={"spec.hostNetwork": False, "spec": {"hostNetwork": True}}))) == [
         "found"
     ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"spec": {"host\\u004eetwork": true}}',
+        b'{"\\u0073pec": {"hostNetwork": true}}',
+        b'{"spec": {"hostNetwork" : true}, "a": "\xff"}',
+        b'[{"spec": {"hostNetwork":true}}]',
+    ],
+)
+def test_however_a_key_is_written_it_is_found(tmp_path: Path, body: bytes) -> None:
+    ruleset = load(tmp_path, rule({"requestObject.spec.hostNetwork": True}))
+    assert names(fed(ruleset, Event(request_object=msgspec.Raw(body)))) == ["found"]
+
+
+def test_a_key_that_json_escapes_is_found(tmp_path: Path) -> None:
+    ruleset = load(tmp_path, rule({'requestObject.a"b': "x", "requestObject.c/d": "y"}))
+    body = b'{"a\\"b": "x", "c\\/d": "y"}'
+    assert names(fed(ruleset, Event(request_object=msgspec.Raw(body)))) == ["found"]
+    assert names(fed(ruleset, Event(request_object=msgspec.Raw(body.replace(b"\\/", b"/"))))) == ["found"]
 
 
 DEEP = ("[" * 3000 + "]" * 3000, '{"a":' * 3000 + "1" + "}" * 3000)
