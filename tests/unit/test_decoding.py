@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from firebreak.detect.decoding import Malformed
 from firebreak.detect.event import Event, ObjectRef, User
+from firebreak.detect.fields import Seen, find
 from firebreak.detect.reading import read
 
 EXEC = {
@@ -241,6 +242,16 @@ def test_a_code_in_words_is_a_code() -> None:
     assert isinstance(event, Event)
     assert event.response_status is not None
     assert event.response_status.code == 403
+
+
+@pytest.mark.parametrize("hidden", ['"\\ud800"', "1e400", "9" * 5000])
+def test_depth_and_what_else_a_decoder_refuses_hide_nothing_together(hidden: str) -> None:
+    """A merge patch is recorded as it was sent, with both in it: seen on 1.35."""
+    deep = "[" * 5000 + "]" * 5000
+    line = TEXT[:-1] + f', "requestObject": {{"x": {deep}, "y": {hidden}, "spec": {{"hostNetwork": true}}}}}}'
+    [event] = read(io.BufferedReader(io.BytesIO(line.encode())))
+    assert isinstance(event, Event)
+    assert find("requestObject.spec.hostNetwork").read(Seen(event)) == [True]
 
 
 def test_what_is_nested_too_deep_hides_nothing() -> None:

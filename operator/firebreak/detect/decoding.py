@@ -4,13 +4,14 @@ What ships audit logs changes them: nulls for what is empty, numbers as text, ke
 type than it should counts as not there; an event that lacks its verb is none.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from firebreak.detect.event import Event
-from firebreak.detect.shallow import shallow
+from firebreak.detect.shallow import as_the_server_reads, shallow
 
 _EVENT: Final = msgspec.json.Decoder(Event)
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -46,6 +47,9 @@ def parsed(data: bytes) -> Any:
         return msgspec.json.decode(shallow(data))
     except UNREADABLE as error:
         place = str(error).partition("(")[2].rstrip(")")
+    try:
+        return as_the_server_reads(data)
+    except ValueError:
         raise NoEventError(f"no JSON{': ' + place if place.startswith('byte') else ''}") from None
 
 
@@ -66,7 +70,8 @@ def _struct(value: dict[str, Any], kind: type[msgspec.Struct]) -> Any:
         if given is None:
             continue
         if each.type is msgspec.Raw:
-            found[each.name] = msgspec.Raw(msgspec.json.encode(given))
+            text = json.dumps(given, separators=(",", ":"))  # unlike msgspec it writes what is no Unicode
+            found[each.name] = msgspec.Raw(text.encode())
             continue
         inner = next((k for k in _kinds(each.type) if issubclass(k, msgspec.Struct)), None)
         if inner and isinstance(given, dict):

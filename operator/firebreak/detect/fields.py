@@ -7,7 +7,6 @@ Source of the names: audit.k8s.io/v1 as JSON (`detect.event`). `sourceIPs.last` 
 peer. The addresses before it come from the caller's own headers (k8s.io/apimachinery/pkg/util/net, SourceIPs).
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -17,10 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from firebreak.detect.event import Event, ObjectRef, Status, User
-from firebreak.detect.shallow import shallow
+from firebreak.detect.shallow import as_the_server_reads
 
 LONGEST_PATH: Final = 16  # parts; a Kubernetes object needs about ten
-_DIGITS: Final = 400  # of a number that somebody wrote; more is text, for int() refuses 4,300
 _BODIES: Final = {"requestObject": "request_object", "responseObject": "response_object"}
 _NOTHING: Final[Mapping[str, Any]] = {}
 _decode = msgspec.json.Decoder().decode
@@ -63,7 +61,7 @@ class Seen:
             return _decode(data)
         except (ValueError, RecursionError):
             try:
-                return _as_the_server_does(data)
+                return as_the_server_reads(data)
             except (ValueError, RecursionError):
                 self.unreadable = True
                 return None
@@ -107,18 +105,6 @@ def find(name: str) -> Field:
     if len(parts) > LONGEST_PATH:
         raise UnknownField(f"{name!r} has more than {LONGEST_PATH} parts")
     return Field(name, _path(_BODIES[root], parts), Cost.BODY, written_by_server=False)
-
-
-def _as_the_server_does(data: bytes) -> Any:
-    """Decode what msgspec refuses and Go does not: half surrogates, bad UTF-8, any depth, numbers beyond all bounds.
-
-    A patch is recorded as its author wrote it, and must not hide from the rules by such a thing.
-    """
-    return json.loads(shallow(data).decode("utf-8", "replace"), parse_int=_number, strict=False)
-
-
-def _number(digits: str) -> int | str:
-    return int(digits) if len(digits) < _DIGITS else digits
 
 
 def _scalar(attribute: str) -> Callable[[Seen], Values]:
