@@ -216,6 +216,11 @@ def test_a_command_line_cannot_put_another_pod_into_text_that_names_one(told: st
     assert alert.notes == ("the text names more than one pod, so none was taken",)
 
 
+def test_no_command_line_hides_that_an_alert_is_text() -> None:
+    alert = text("10:00:00.0: Critical Odd thing (command=x format=json y", datetime(2026, 1, 5, 10, 0, tzinfo=UTC))
+    assert alert.fields["format"] == "text"
+
+
 def test_text_that_is_very_long_names_nothing() -> None:
     line = f"10:00:00.0: Critical Odd thing (k8s_pod_name=a k8s_ns_name=b {'x' * 2**16} k8s_pod_name=c"
     alert = text(line, datetime(2026, 1, 5, 10, 0, tzinfo=UTC))

@@ -70,6 +70,12 @@ def test_findings_of_low_level_open_nothing_unless_a_route_says_so() -> None:
     assert (wanted.route, wanted.ignore, wanted.mode) == ("all", False, Mode.PLAN)
 
 
+def test_falcos_text_only_plans_unless_a_route_says_more() -> None:
+    text = replace(SHELL, fields={"format": "text"})
+    assert (of("", text).route, of("", text).mode) == ("falco-text", Mode.PLAN)
+    assert of("routes: [{name: mine, match: {source: falco}, mode: Respond}]", text).mode is Mode.RESPOND
+
+
 def test_the_first_route_that_matches_decides_and_says_why() -> None:
     decision = of(FILE)
     assert (decision.route, decision.playbook, decision.mode) == ("shells", "standard", Mode.PRESERVE)

@@ -1,8 +1,8 @@
 """The settings file of the intake: which alert opens an incident of which playbook, mode and severity. Pure.
 
-Routes are tried in order and the first that matches decides. After the file's own comes one that ships: findings of
-level low and informational open nothing. What matches none goes by `default`. Where a route names no mode, High and
-Critical alerts respond (playbook `contain`: cut off and preserve, nothing more), others only plan.
+Routes are tried in order and the first that matches decides. After the file's own come those that ship. What matches
+none goes by `default`. Where a route names no mode, High and Critical alerts respond (playbook `contain`: cut off and
+preserve, nothing more), others only plan.
 """
 
 import re
@@ -111,12 +111,10 @@ class Route(Action):
 
 
 SHIPPED = (
-    Route(
-        name="low-findings",
-        match=Match(source=(AUDIT,), severity=(Severity.LOW,)),
-        ignore=True,
-    ),
+    Route(name="low-findings", match=Match(source=(AUDIT,), severity=(Severity.LOW,)), ignore=True),
+    Route(name="falco-text", match=Match(source=("falco",), fields={"format": ("text",)}), mode=Mode.PLAN),
 )
+"""Come after those of the file: the SIEM has findings that are low, and text may name a pod by a stranger's word."""
 
 
 @dataclass(frozen=True, slots=True)
