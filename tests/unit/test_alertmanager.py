@@ -77,6 +77,11 @@ def test_a_service_account_and_a_node_are_read_too() -> None:
     assert alert.subject == Subject(namespace="default", service_account="builder", node="worker-1")
 
 
+def test_an_alert_without_a_severity_is_medium_and_says_so() -> None:
+    alert = only(parsed(alertmanager, group(severity="")))
+    assert (alert.severity, alert.notes) == (Severity.MEDIUM, ("it tells no severity, Medium is assumed",))
+
+
 def test_one_bad_alert_refuses_only_itself() -> None:
     alerts = [*document("alertmanager.json")["alerts"], 5, {"labels": {}}, {"labels": {"alertname": "x"}}]
     alerts.append({"status": "firing", "labels": {"alertname": "y"}, "startsAt": "soon"})

@@ -88,7 +88,7 @@ def test_extras_of_somebody_who_is_no_service_account_name_no_pod() -> None:
 
 @pytest.mark.parametrize("user", ["system:serviceaccount:../..:web", "system:serviceaccount:shop:W\x1b[2J"])
 def test_a_user_name_that_is_no_account_is_left_out(user: str) -> None:
-    found = alert(finding(event(user=user)))
+    found = alert(finding(event(user=user), event(user=user)))
     assert found.subject == Subject()
     assert "\x1b" not in found.summary
     assert len(found.notes) == 1

@@ -56,7 +56,7 @@ def alert(finding: Finding) -> Alert:
         subject=subject,
         fields=kept,
         origin={"auditIDs": ids[-MOST_IDS:]} if ids else {},
-        notes=tuple(names.notes),
+        notes=tuple(dict.fromkeys(names.notes)),
     )
 
 

@@ -51,16 +51,19 @@ def parse(body: bytes, headers: Mapping[str, str], now: datetime) -> Parsed:  # 
             return each_of(decoded(body), "alerts", lambda document: alert(SOURCE, document))
     except UnreadableError as error:
         return Parsed(refusals=(error.refusal,))
-    lines = [body] if _one(body) else [each for each in body.splitlines() if each.strip()]
-    return each_of(lines, "lines", lambda each: _line(each, now))
+    document = _one(body)
+    if document is not None:
+        return each_of([document], "alerts", lambda each: alert(SOURCE, each))
+    return each_of([each for each in body.splitlines() if each.strip()], "lines", lambda each: _line(each, now))
 
 
-def _one(body: bytes) -> bool:
-    """Whether a body of several lines is one JSON object."""
+def _one(body: bytes) -> Json | None:
+    """Return the JSON object that a body is, on however many lines; None when it is no single one."""
     try:
-        return isinstance(decoded(body), dict)
+        document = decoded(body)
     except UnreadableError:
-        return False
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _line(text: bytes, now: datetime) -> Alert:

@@ -268,5 +268,6 @@ def severity_of(word: Any, names: Names) -> Severity:
     text = line(word, MOST_NAME)
     if text.lower() in SEVERITIES:
         return SEVERITIES[text.lower()]
-    names.notes.append(f"its severity {text!r} is not known, Medium is assumed" if text else "it tells no severity")
+    told = f"its severity {text!r} is not known" if text else "it tells no severity"
+    names.notes.append(f"{told}, Medium is assumed")
     return Severity.MEDIUM
