@@ -5,12 +5,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from alert_samples import ALERTS
 from cli_harness import bare
+from detecting import rule
 
 GENERIC = str(ALERTS / "generic.json")
 EXPLAINED = """\
@@ -73,6 +75,36 @@ def test_an_alert_that_a_route_ignores_opens_nothing(tmp_path: Path) -> None:
 def test_the_format_is_told_from_the_content(sample: str, name: str) -> None:
     ran = bare("intake", "explain", str(ALERTS / sample), "-o", "yaml")
     assert (ran.code, yaml.safe_load(ran.out)["format"]) == (0, name)
+
+
+def audit_log(folder: Path, *lines: dict[str, Any]) -> str:
+    file = folder / "audit.log"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(file)
+
+
+def test_audit_events_are_explained_through_the_rules(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(yaml.safe_dump(rule({"verb": "list", "objectRef.resource": "secrets"}, "listed")))
+    called = {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Event",
+        "verb": "list",
+        "stageTimestamp": "2026-01-05T10:00:00.000000Z",
+        "user": {
+            "username": "system:serviceaccount:shop:web",
+            "extra": {"authentication.kubernetes.io/pod-name": ["web-1"]},
+        },
+        "objectRef": {"resource": "secrets", "namespace": "bank"},
+    }
+    log = audit_log(tmp_path, called | {"auditID": "a1"}, called | {"auditID": "a2"}, {"verb": 5})
+    ran = bare("intake", "explain", log, "--rules", str(rules))
+    assert ran.code == 1
+    assert ran.err.startswith("refused: line 3: no verb in it: no event of audit.k8s.io/v1; ")
+    (opened,) = yaml.safe_load_all(ran.out)
+    assert opened["metadata"]["namespace"] == "shop"
+    assert (opened["spec"]["target"], opened["spec"]["mode"]) == ({"pod": "web-1"}, "Respond")
+    assert ran.out.splitlines()[-1] == f"# a repeat: counted on {opened['metadata']['name']}, see above"
 
 
 def test_what_is_old_or_has_no_pod_is_said_and_still_explained() -> None:

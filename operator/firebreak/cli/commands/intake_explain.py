@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from firebreak.cli.session import Session, command
+from firebreak.cli.session import AllowFile, Session, command
 
 
 class FormatName(StrEnum):
@@ -19,6 +19,7 @@ class FormatName(StrEnum):
     FALCOSIDEKICK = "falcosidekick"
     ALERTMANAGER = "alertmanager"
     GENERIC = "generic"
+    AUDIT = "audit"
 
 
 @command
@@ -30,13 +31,21 @@ def explain(
     settings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The settings file; default: what ships.")
     ] = None,
+    rules: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE|DIR", help="Rules, for audit events; default: those shipped. May be repeated."),
+    ] = None,
+    allow: AllowFile = None,
 ) -> None:
     """Show what the intake would make of a body: the alerts, which route decides and why, and the Incidents.
 
-    Nothing is sent, no cluster is asked. As a table the output is YAML with comments, fit for kubectl apply. Exit code
-    1 when something in the body is refused.
+    Of audit events the alerts are what the detection rules find. Nothing is sent, no cluster is asked. As a table the
+    output is YAML with comments, fit for kubectl apply. Exit code 1 when something in the body is refused.
     """
-    from firebreak.cli.explaining import explain_body, read_body, read_routes
+    from firebreak.cli import explaining
+    from firebreak.cli.rules import load
 
-    routes = read_routes(settings)
-    explain_body(session.terminal, read_body(file), format_, routes, datetime.now(UTC))
+    routes, body, now = explaining.read_routes(settings), explaining.read_body(file), datetime.now(UTC)
+    name = format_.value if format_ else explaining.format_of(body)
+    parsed = explaining.parse_body(body, name, lambda: load(session.terminal, rules, allow), now)
+    explaining.explain(session.terminal, name, parsed, routes, now)
