@@ -83,7 +83,7 @@ async def test_what_can_wait_leaves_the_seats_of_the_cut_and_of_the_lease_free(f
     async with held(fake) as (api, answer):
         calls = ask(api, Lane.LATER, "shop", LATER + 5)
         async with asyncio.timeout(PATIENCE):
-            await fake.called(lambda _: True, LATER)
+            await fake.called(lambda _: True, LATER)  # before the cut came
             calls += ask(api, Lane.CUT, "bank", 2) + ask(api, Lane.LEASE, "firebreak", 1)
             await fake.called(lambda call: call.namespace == "bank", 2)
             await fake.called(lambda call: call.namespace == "firebreak")
@@ -92,15 +92,16 @@ async def test_what_can_wait_leaves_the_seats_of_the_cut_and_of_the_lease_free(f
         await asyncio.gather(*calls)
 
 
-async def test_while_cuts_wait_the_rest_gets_hardly_more_than_a_trickle(fake: FakeApi) -> None:
+@pytest.mark.parametrize("cuts", [1, CUTS, CUTS + 1], ids=["one", "as many as seats", "one more"])
+async def test_while_a_cut_is_under_way_the_rest_gets_hardly_more_than_a_trickle(fake: FakeApi, cuts: int) -> None:
     async with held(fake) as (api, answer):
-        calls = ask(api, Lane.CUT, "shop", CUTS + 1)
+        calls = ask(api, Lane.CUT, "shop", cuts)
         async with asyncio.timeout(PATIENCE):
-            await fake.called(lambda _: True, CUTS)
+            await fake.called(lambda _: True, min(cuts, CUTS))
             calls += ask(api, Lane.LATER, "bank", LATER)
             await fake.called(lambda call: call.namespace == "bank", MEANWHILE)
         await settled()
-        assert under_way(fake) == CUTS + MEANWHILE
+        assert under_way(fake) == min(cuts, CUTS) + MEANWHILE
         answer.set()
         await asyncio.gather(*calls)
 

@@ -23,7 +23,7 @@ class Lane(StrEnum):
 LEASE, CUTS, LATER = 2, 8, 12
 """Calls under way at once. So many fill a core; each more costs a connection, whose handshake costs more than it."""
 STALLED = 1.0  # seconds: a call of a cut that takes longer keeps no other cut waiting
-MEANWHILE = 1  # of those for later, while a cut waits: what is on record, and who leads, must not stand still
+MEANWHILE = 1  # of those for later, while a cut is under way: what is on record must not stand still
 
 _LANE: ContextVar[Lane] = ContextVar("lane", default=Lane.LATER)
 
@@ -33,7 +33,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self._cuts, self._lease = Seats(lambda: CUTS, STALLED), Seats(lambda: LEASE)
-        self._later = Seats(lambda: MEANWHILE if self._cuts.wanted else LATER)
+        self._later = Seats(lambda: MEANWHILE if self._cuts.busy else LATER)
         self._seats = {Lane.LEASE: self._lease, Lane.CUT: self._cuts, Lane.LATER: self._later}
 
     @asynccontextmanager

@@ -24,6 +24,11 @@ class Seats:
         """Whether somebody waits."""
         return bool(self._waiting)
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody sits or waits."""
+        return bool(self._taken or self._waiting)
+
     async def take(self, key: str) -> None:
         """Wait for a seat. Each one that is taken is to be given back."""
         if not self._waiting and self._taken < self._number():
