@@ -33,6 +33,16 @@ def test_another_stage_of_the_same_call_is_no_repeat(tmp_path: Path) -> None:
     assert names(fed(load(tmp_path, GET), *stages)) == ["found", "found"]
 
 
+def test_a_call_that_lasts_is_found_once_when_it_begins(tmp_path: Path) -> None:
+    begun, ended = (event(verb="get", auditID="1", stage=stage) for stage in ("ResponseStarted", "ResponseComplete"))
+    found = fed(load(tmp_path, GET), begun, ended)
+    assert [finding.events for finding in found] == [(begun,)]
+
+
+def test_a_call_that_lasts_is_found_when_it_ends_if_its_beginning_was_not_logged(tmp_path: Path) -> None:
+    assert names(fed(load(tmp_path, GET), event(verb="get", auditID="1", stage="ResponseComplete"))) == ["found"]
+
+
 def test_a_caller_who_chooses_the_audit_id_hides_nothing_behind_a_first_call(tmp_path: Path) -> None:
     """The API server takes the header Audit-ID from anybody, as often as he likes: seen on 1.35."""
     calls = [event(each, verb="get", auditID="mine", requestURI="/api") for each in range(3)]

@@ -12,8 +12,8 @@ from firebreak.detect.allowing import not_allowed
 from firebreak.detect.answers import Answers
 from firebreak.detect.compile import Check, compiled
 from firebreak.detect.condition import Condition, Test, all_of, decided, tests_of
-from firebreak.detect.correlate import Counts, Tracker
-from firebreak.detect.event import Event
+from firebreak.detect.correlate import Counts, Tracker, request_of
+from firebreak.detect.event import COMPLETE, STARTED, Event
 from firebreak.detect.fields import Seen
 from firebreak.detect.finding import Finding
 from firebreak.detect.past import Past
@@ -69,6 +69,7 @@ class Detector:
             use.number(self._answers.tests)
         self._plans: dict[int, Plan] = {}
         self._past = Past(REMEMBERED)
+        self._told = Past(REMEMBERED)
 
     @property
     def trackers(self) -> Sequence[Tracker]:
@@ -88,11 +89,36 @@ class Detector:
         self.counts.unreadable += seen.unreadable
         if not uses:
             return []
-        if self._past.has(seen.event):  # asked only now: an event that no rule matches may come as often as it likes
+        if self._repeats(seen.event):  # asked only now: an event that no rule matches may come as often as it likes
             self.counts.repeats += 1
             return []
         time = self._time(seen.event, now)
-        return [finding for use in uses for finding in _done(use, seen, time)]
+        return [finding for use in uses if not self._was_told(use, seen.event) for finding in _done(use, seen, time)]
+
+    def _repeats(self, event: Event) -> bool:
+        """Tell whether an event came before: it has its auditID, its stage, and the stage's time to the microsecond.
+
+        Not by auditID and stage alone, as the API's documentation suggests: a caller may choose the auditID (header
+        Audit-ID, seen on 1.35), and all its calls but the first would be taken for repeats. The time is the API
+        server's own.
+        """
+        key = (event.audit_id, event.stage, event.stage_timestamp)
+        if not event.audit_id or key in self._past:
+            return bool(event.audit_id)
+        self._past.add(key)
+        return False
+
+    def _was_told(self, use: _Use, event: Event) -> bool:
+        """Tell whether a rule found this call, an exec or a watch, when it began.
+
+        Correlations count requests, not stages, by themselves.
+        """
+        if use.tracker or not event.audit_id or event.stage not in {STARTED, COMPLETE}:
+            return False
+        key = (use.rule.name, request_of(event))
+        if event.stage == STARTED:
+            self._told.add(key)
+        return event.stage == COMPLETE and key in self._told
 
     def _time(self, event: Event, now: datetime) -> datetime:
         for stamp in (event.stage_timestamp, event.request_received_timestamp):

@@ -1,0 +1,49 @@
+"""The rules that are shipped: each says what a reader needs, and does what its own cases say."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from firebreak.detect.cases import failures
+from firebreak.detect.rules import SHIPPED, Correlation, Rule, Ruleset
+
+SHIPPED_RULES = Ruleset.load()
+DOCUMENTS: list[dict[str, Any]] = [
+    document for file in sorted(SHIPPED.glob("*.yaml")) for document in yaml.safe_load_all(file.read_bytes())
+]
+BY_NAME = [pytest.param(each, id=each["name"]) for each in DOCUMENTS]
+# What a correlation counts finds nothing by itself, and its cases are those of the correlation.
+FIRING = [
+    pytest.param(each, id=each.name)
+    for each in SHIPPED_RULES.named.values()
+    if isinstance(each, Correlation) or each.fires
+]
+
+
+@pytest.mark.parametrize("document", BY_NAME)
+def test_a_rule_says_what_it_is_where_it_comes_from_and_when_it_errs(document: dict[str, Any]) -> None:
+    assert document["description"].strip()
+    assert document["author"] == "Firebreak"
+    assert document["date"]
+    assert any(tag.startswith("attack.t") for tag in document["tags"])
+    assert all(reference.startswith("https://") for reference in document["references"])
+    assert any(document["falsepositives"])
+    assert document["firebreak"]["target"] in {"caller", "object"}
+
+
+def test_no_two_rules_have_the_same_id() -> None:
+    ids = [document["id"] for document in DOCUMENTS]
+
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("rule", FIRING)
+def test_a_rule_that_fires_has_cases_for_what_it_finds_and_for_what_it_leaves_alone(rule: Rule | Correlation) -> None:
+    assert rule.cases.match
+    assert rule.cases.miss
+
+
+@pytest.mark.parametrize("rule", FIRING)
+def test_a_rule_does_what_its_cases_say(rule: Rule | Correlation) -> None:
+    assert list(failures(SHIPPED_RULES, rule)) == []
