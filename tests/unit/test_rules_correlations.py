@@ -99,6 +99,20 @@ def test_it_fires_once_for_each_timespan_that_it_goes_on(tmp_path: Path) -> None
     assert [(finding.time - START).total_seconds() for finding in found] == [2, 62, 122, 182]
 
 
+def test_what_goes_on_all_day_is_one_entry_with_a_fresh_event(tmp_path: Path) -> None:
+    """A pod that calls from one address keeps nothing but its latest moment, and no event that is long over."""
+    counts = Counts()
+    one = tracker(tmp_path, 10_000, counts)
+    for second in range(0, 1000, 5):
+        one.add(Seen(read(second, "a", auditID=str(second))), "read", START.timestamp() + second)
+    assert one.kept == 1
+    for second, name in enumerate("bcd", 1000):
+        one.add(Seen(read(second, name)), "read", START.timestamp() + second)
+    events, _ = one.add(Seen(read(1054, "e")), "read", START.timestamp() + 1054)
+    assert [e.object_ref.name for e in events if e.object_ref] == ["a", "b", "c", "d", "e"]
+    assert int(events[0].audit_id) >= 980
+
+
 def test_it_does_not_fire_again_for_what_it_fired_for(tmp_path: Path) -> None:
     events = [read(0), read(1), read(2), read(70)]
     found = fed(load(tmp_path, READ, correlation("event_count", ["read"], THREE)), *events)
@@ -148,6 +162,13 @@ def test_two_stages_of_one_request_count_once(tmp_path: Path) -> None:
     one = read(0, auditID="1", stage="ResponseStarted", requestReceivedTimestamp=received)
     two = read(1, auditID="1", stage="ResponseComplete", requestReceivedTimestamp=received)
     assert fed(ruleset, one, two) == []
+
+
+def test_an_event_that_comes_again_counts_once_and_is_told_once(tmp_path: Path) -> None:
+    ruleset = load(tmp_path, READ, correlation("event_count", ["read"], {"gte": 2}))
+    one, two = read(0, auditID="1"), read(1, auditID="2")
+    assert names(fed(ruleset, one, one, one)) == []
+    assert names(fed(ruleset, one, two, one, two)) == ["together"]
 
 
 def test_a_caller_who_chooses_the_audit_id_does_not_make_many_requests_one(tmp_path: Path) -> None:

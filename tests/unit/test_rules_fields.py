@@ -115,6 +115,9 @@ CASES: list[tuple[Json | list[Json], Json, bool]] = [
     ({"impersonatedUser.username|exists": True}, {"impersonatedUser": {"username": "a"}}, True),
     ({"impersonatedUser.username|exists": True}, {}, False),
     ({"responseObject.status.token": "x"}, {"responseObject": {"status": {"token": "x"}}}, True),
+    ({"user.extra.a|exists": False}, {"user": {"extra": {"b": ["c"]}}}, True),
+    ({"user.extra.a|exists": False}, {}, True),
+    ({"user.extra.a": [None, "x"]}, {"user": {"extra": {"a": ["y"]}}}, False),
     # every field that is remembered by value
     ({"objectRef.subresource": "exec"}, {"objectRef": {"resource": "pods", "subresource": "exec"}}, True),
     ({"objectRef.subresource": "exec"}, {"objectRef": {"resource": "pods", "subresource": "log"}}, False),

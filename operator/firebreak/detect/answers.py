@@ -13,7 +13,7 @@ from firebreak.detect.compile import compiled
 from firebreak.detect.condition import Test
 from firebreak.detect.event import Event
 from firebreak.detect.fields import Values
-from firebreak.detect.patterns import SameAs
+from firebreak.detect.patterns import Exists, SameAs
 
 MOST: Final = 10_000  # values of one field
 LONGEST: Final = 1_024  # characters of a value that is remembered
@@ -22,6 +22,8 @@ KIND: Final = (
 )  # fmt: skip
 """What kind of call it was: these have few combinations, and so go together."""
 SINGLE: Final = ("user.username", "userAgent", "objectRef.namespace", "impersonatedUser.username", "sourceIPs.last")
+
+EXTRA: Final = "user.extra."
 
 
 class _Known(dict[Any, int]):
@@ -40,7 +42,7 @@ class _Known(dict[Any, int]):
         found = sum(bit for bit, passes in self._bits if passes(value))
         if len(self) >= MOST:
             self.clear()
-        if len(value if isinstance(value, str) else "".join(value[1:])) <= LONGEST:
+        if sum(len(part) for part in value if isinstance(part, str)) <= LONGEST:  # of a text: its characters
             self[value] = found
         return found
 
@@ -56,6 +58,9 @@ class Answers:
             _Known(self.tests, {name: _itself}) for name in SINGLE
         )
         self._nobody = self._impersonated[""]
+        self._extras = _Known(
+            self.tests, {test.field.name: _key(test.field.name) for test in self.tests if _is_of_extra(test)}
+        )
 
     def of(self, event: Event) -> int:
         """Return the bits of all tests that the event passes."""
@@ -66,7 +71,8 @@ class Answers:
         else:
             found = self._kinds[code, event.stage, event.verb, ref.resource, ref.subresource, ref.api_group]
             found |= self._namespaces[ref.namespace]
-        found |= self._users[event.user.username] | self._agents[event.user_agent]
+        user = event.user
+        found |= self._users[user.username] | self._agents[event.user_agent] | self._extras[tuple(user.extra or ())]
         impersonated, addresses = event.impersonated_user, event.source_ips
         found |= self._nobody if impersonated is None else self._impersonated[impersonated.username]
         return found | self._peers[addresses[-1] if addresses else ""]
@@ -74,7 +80,17 @@ class Answers:
 
 def _is_remembered(test: Test) -> bool:
     known = test.field.name in KIND or test.field.name in SINGLE
-    return known and not any(isinstance(pattern, SameAs) for pattern in test.patterns)
+    return (known and not any(isinstance(pattern, SameAs) for pattern in test.patterns)) or _is_of_extra(test)
+
+
+def _is_of_extra(test: Test) -> bool:
+    """Whether it asks only for the keys of `user.extra`, which are the same for all tokens of a kind."""
+    return test.field.name.startswith(EXTRA) and all(isinstance(pattern, Exists) for pattern in test.patterns)
+
+
+def _key(name: str) -> Callable[[Any], Values]:
+    key = name.removeprefix(EXTRA)
+    return lambda keys: (key,) if key in keys else ()
 
 
 def _itself(value: Any) -> Values:

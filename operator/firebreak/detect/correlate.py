@@ -11,23 +11,28 @@ most twice as many as are needed, however many events come. Time is the API serv
   is counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import inf
 from typing import Final
 
 import msgspec
 
 from firebreak.detect.event import Event, ObjectRef
-from firebreak.detect.fields import Field, Seen
+from firebreak.detect.fields import Seen, Values
 from firebreak.detect.patterns import text_of
 from firebreak.detect.rules import Correlation, Kind
 
 GRACE: Final = 60.0  # seconds; an API server's webhook batch is sent after 30 at most
 MOST_KEPT: Final = 10_000  # events of one correlation
+FRESH: Final = 0.25  # of a timespan: so old may be the event that stands for a thing that goes on
 LONGEST: Final = 256  # characters of a text that is kept; names of Kubernetes have at most 253
 
 Group = tuple[str, ...]
+Thing = str | int
+Things = Callable[[Seen, str], Sequence[Thing]]
+NOTHING: Final[tuple[tuple[Event, ...], Group]] = ((), ())
 
 
 @dataclass(slots=True)
@@ -46,37 +51,57 @@ class Counts:
     """Events without a time, or with one in the future, that were taken as happening when they came."""
 
 
+class _Latest:
+    """The latest moment of one thing, and an event of about then."""
+
+    __slots__ = ("at", "event", "of_event")
+
+    def __init__(self, at: float, event: Event) -> None:
+        self.at = at
+        self.event = event
+        self.of_event = at
+
+
 class _Together:
     """The latest moments of one group, in the order of time."""
 
-    __slots__ = ("fired", "latest")
+    __slots__ = ("fired", "latest", "newest")
 
     def __init__(self) -> None:
-        self.latest: dict[str, tuple[float, Event]] = {}
+        self.latest: dict[Thing, _Latest] = {}
+        self.newest = -inf
         self.fired: float | None = None
 
-    @property
-    def newest(self) -> float:
-        return next(reversed(self.latest.values()))[0]
+    def goes_on(self, things: Sequence[Thing], at: float, fresh: float) -> bool:
+        """Tell whether an event brings only what the newest one brought, and move its moment on.
 
-    def put(self, key: str, at: float, event: Event) -> None:
+        The event that stands for it stays for a while: a pod that calls all day from one address is one entry.
+        """
+        known = self.latest.get(things[0]) if len(things) == 1 else None
+        if known is None or known.at != self.newest or not known.at <= at <= known.of_event + fresh:
+            return False
+        known.at = self.newest = at
+        return True
+
+    def put(self, thing: Thing, at: float, event: Event) -> None:
         """Remember a thing's latest moment."""
-        known = self.latest.pop(key, None)
-        latest = known if known is not None and known[0] > at else (at, event)
-        in_order = not self.latest or self.newest <= latest[0]
-        self.latest[key] = latest
+        known = self.latest.pop(thing, None)
+        latest = known if known is not None and known.at > at else _Latest(at, event)
+        in_order = self.newest <= latest.at
+        self.latest[thing] = latest
         if not in_order:
-            self.latest = dict(sorted(self.latest.items(), key=lambda item: item[1][0]))
+            self.latest = dict(sorted(self.latest.items(), key=lambda item: item[1].at))
+        self.newest = max(self.newest, latest.at)
 
-    def within(self, keys: Sequence[str], needed: int, timespan: float) -> tuple[Event, ...]:
-        """Return so many events within the timespan, one of the keys' among them; none if there are not."""
+    def within(self, things: Sequence[Thing], needed: int, timespan: float) -> tuple[Event, ...]:
+        """Return so many events within the timespan, one of the things' among them; none if there are not."""
         entries = list(self.latest.items())
-        own = {index for index, (key, _) in enumerate(entries) if key in keys}
+        own = {index for index, (thing, _) in enumerate(entries) if thing in things}
         for last in range(len(entries) - 1, needed - 2, -1):
             first = last - needed + 1
-            together = entries[last][1][0] - entries[first][1][0] <= timespan
+            together = entries[last][1].at - entries[first][1].at <= timespan
             if together and any(first <= index <= last for index in own):
-                return tuple(event for _, (_, event) in entries[first : last + 1])
+                return tuple(each.event for _, each in entries[first : last + 1])
         return ()
 
 
@@ -90,6 +115,14 @@ class Tracker:
         self._groups: dict[Group, _Together] = {}
         self._kept = 0
         self._nameless = 0  # events without auditID, each a request of its own
+        kinds: dict[Kind, Things] = {
+            Kind.VALUE_COUNT: self._values,
+            Kind.EVENT_COUNT: self._requests,
+            Kind.TEMPORAL: lambda _, rule: (rule,),
+        }
+        self._things = kinds[correlation.kind]
+        """The distinct things that an event of a rule brings."""
+        self._read = {rule: [each.read for each in fields] for rule, fields in correlation.groups.items()}
 
     @property
     def kept(self) -> int:
@@ -98,45 +131,49 @@ class Tracker:
 
     def add(self, seen: Seen, rule: str, at: float) -> tuple[tuple[Event, ...], Group]:
         """Take an event that a rule matched at a moment, in seconds; return those that complete the correlation."""
-        correlation = self.correlation
-        keys = self._keys(seen, rule)
-        if not keys:
-            return (), ()
-        name = tuple(_value(field, seen) for field in correlation.groups[rule])
-        together = self._groups.pop(name, None) or _Together()
-        self._groups[name] = together  # last: the most recent
-        horizon = correlation.timespan + GRACE
-        if together.latest and at < together.newest - horizon:
-            self._counts.late += 1
-            return (), ()
-        self._put(together, keys, at, _slim(seen.event))
-        self._shrink(at - horizon)
-        if together.fired is not None and abs(at - together.fired) < correlation.timespan:
-            return (), ()
-        events = together.within(keys, correlation.needed, correlation.timespan)
+        correlation, timespan = self.correlation, self.correlation.timespan
+        things = self._things(seen, rule)
+        if not things:
+            return NOTHING
+        group = tuple([_joined(read(seen)) for read in self._read[rule]])
+        together = self._groups.pop(group, None) or _Together()
+        self._groups[group] = together  # last: the most recent
+        if not together.goes_on(things, at, timespan * FRESH):
+            if at < together.newest - timespan - GRACE:
+                self._counts.late += 1
+                return NOTHING
+            self._put(together, things, at, _slim(seen.event))
+            self._shrink(at - timespan - GRACE)
+        if len(together.latest) < correlation.needed:
+            return NOTHING
+        if together.fired is not None and abs(at - together.fired) < timespan:
+            return NOTHING
+        events = together.within(things, correlation.needed, timespan)
         if events:
             together.fired = at
-        return events, name
+        return events, group
 
-    def _keys(self, seen: Seen, rule: str) -> list[str]:
-        """The distinct things that an event brings."""
-        match self.correlation.kind:
-            case Kind.EVENT_COUNT:
-                self._nameless += not seen.event.audit_id
-                return [request_of(seen.event) if seen.event.audit_id else f"{self._nameless}"]
-            case Kind.TEMPORAL:
-                return [rule]
-            case Kind.VALUE_COUNT:
-                values = self.correlation.counted[rule].read(seen)[: 2 * self.correlation.needed]
-                return [_short(text) for text in map(text_of, values) if text is not None]
+    def _values(self, seen: Seen, rule: str) -> Sequence[Thing]:
+        values = self.correlation.counted[rule].read(seen)
+        if len(values) == 1:
+            text = text_of(values[0])
+            return () if text is None else (_short(text),)
+        texts = map(text_of, values[: 2 * self.correlation.needed])
+        return [_short(text) for text in texts if text is not None]
 
-    def _put(self, together: _Together, keys: Sequence[str], at: float, event: Event) -> None:
+    def _requests(self, seen: Seen, _: str) -> Sequence[Thing]:
+        if seen.event.audit_id:
+            return (request_of(seen.event),)
+        self._nameless += 1
+        return (f"{self._nameless}",)
+
+    def _put(self, together: _Together, things: Sequence[Thing], at: float, event: Event) -> None:
         before = len(together.latest)
-        for key in keys:
-            together.put(key, at, event)
+        for thing in things:
+            together.put(thing, at, event)
         latest = together.latest
         oldest = together.newest - self.correlation.timespan - GRACE
-        while len(latest) > 2 * self.correlation.needed or next(iter(latest.values()))[0] < oldest:
+        while len(latest) > 2 * self.correlation.needed or next(iter(latest.values())).at < oldest:
             del latest[next(iter(latest))]
         self._kept += len(latest) - before
 
@@ -152,18 +189,21 @@ class Tracker:
             del self._groups[name]
 
 
-def request_of(event: Event) -> str:
-    """Return what tells two requests apart, whatever stage of them an event is about.
+def request_of(event: Event) -> int:
+    """Return what tells two requests apart, whatever stage of them an event is about: 64 bits, keyed by this process.
 
     Not the auditID alone: a caller may choose it, with the header Audit-ID (k8s.io/apiserver, WithAuditInit), and
     would count as one request for ever.
     """
-    parts = (event.audit_id, event.request_received_timestamp, event.verb, event.user.username, event.request_uri)
-    return _digest("\0".join(parts))
+    time = event.request_received_timestamp
+    return hash((event.audit_id, time, event.verb, event.user.username, event.request_uri))
 
 
-def _value(field: Field, seen: Seen) -> str:
-    return _short(",".join(text for text in map(text_of, field.read(seen)) if text is not None))
+def _joined(values: Values) -> str:
+    """Return what a field has as one text."""
+    if len(values) == 1 and isinstance(values[0], str):
+        return _short(values[0])
+    return _short(",".join(text for text in map(text_of, values) if text is not None))
 
 
 def _short(text: str) -> str:
@@ -177,7 +217,11 @@ def _digest(text: str) -> str:
 def _slim(event: Event) -> Event:
     """Return an event as it is kept: without bodies, and with no text that its caller could make long."""
     ref = event.object_ref
-    if ref is not None and any(len(text) > LONGEST for text in msgspec.structs.astuple(ref)):
+    texts = () if ref is None else (ref.name, ref.namespace, ref.resource, ref.subresource, ref.api_group)
+    longest = max(map(len, (event.request_uri, event.user_agent, *texts)))
+    if longest <= LONGEST and not len(event.request_object) and not len(event.response_object):
+        return event
+    if ref is not None:
         ref = ObjectRef(*(text[:LONGEST] for text in msgspec.structs.astuple(ref)))
     return msgspec.structs.replace(
         event,

@@ -4,7 +4,7 @@ Most events concern no rule: what is left of the rules once the remembered tests
 most answers, nothing. What is left is compiled once for each combination of answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -89,11 +89,22 @@ class Detector:
         self.counts.unreadable += seen.unreadable
         if not uses:
             return []
-        if self._repeats(seen.event):  # asked only now: an event that no rule matches may come as often as it likes
-            self.counts.repeats += 1
-            return []
-        time = self._time(seen.event, now)
-        return [finding for use in uses if not self._was_told(use, seen.event) for finding in _done(use, seen, time)]
+        event, time = seen.event, self._time(seen.event, now)
+        repeated: bool | None = None  # asked only when a rule fires: what nobody tells may come as often as it likes
+        found = []
+        for use in uses:
+            if use.tracker is not None:  # counts nothing twice, by itself
+                events, group = use.tracker.add(seen, use.rule.name, time.timestamp())
+                if events:
+                    correlation = use.tracker.correlation
+                    named = tuple(zip(correlation.group_by, group, strict=True))
+                    found.append(_finding(correlation, time, events, named))
+                continue
+            repeated = self._repeats(event) if repeated is None else repeated
+            if not repeated and not self._was_told(use.rule, event):
+                found.append(_finding(use.rule, time, (event,)))
+        self.counts.repeats += repeated is True
+        return found
 
     def _repeats(self, event: Event) -> bool:
         """Tell whether an event came before: it has its auditID, its stage, and the stage's time to the microsecond.
@@ -108,14 +119,11 @@ class Detector:
         self._past.add(key)
         return False
 
-    def _was_told(self, use: _Use, event: Event) -> bool:
-        """Tell whether a rule found this call, an exec or a watch, when it began.
-
-        Correlations count requests, not stages, by themselves.
-        """
-        if use.tracker or not event.audit_id or event.stage not in {STARTED, COMPLETE}:
+    def _was_told(self, rule: Rule, event: Event) -> bool:
+        """Tell whether a rule found this call, an exec or a watch, when it began."""
+        if not event.audit_id or event.stage not in {STARTED, COMPLETE}:
             return False
-        key = (use.rule.name, request_of(event))
+        key = (rule.name, request_of(event))
         if event.stage == STARTED:
             self._told.add(key)
         return event.stage == COMPLETE and key in self._told
@@ -155,17 +163,6 @@ def _uses(ruleset: Ruleset, counts: Counts) -> tuple[_Use, ...]:
             if rule.name in correlation.rules
         )
     return tuple(uses)
-
-
-def _done(use: _Use, seen: Seen, time: datetime) -> Iterator[Finding]:
-    """Do with an event what is to be done, now that the condition holds."""
-    if use.tracker is None:
-        yield _finding(use.rule, time, (seen.event,))
-        return
-    events, group = use.tracker.add(seen, use.rule.name, time.timestamp())
-    if events:
-        correlation = use.tracker.correlation
-        yield _finding(correlation, time, events, tuple(zip(correlation.group_by, group, strict=True)))
 
 
 def _finding(

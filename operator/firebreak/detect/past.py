@@ -1,5 +1,7 @@
 """What came before: what delivers events may deliver them twice."""
 
+from collections.abc import Hashable
+
 
 class Past:
     """The keys of late, in two generations: the older one is forgotten when the newer one is full."""
@@ -10,10 +12,11 @@ class Past:
         self._new: set[int] = set()
         self._old: set[int] = set()
 
-    def __contains__(self, key: tuple[str, ...]) -> bool:
-        return hash(key) in self._new or hash(key) in self._old
+    def __contains__(self, key: Hashable) -> bool:
+        mark = hash(key)
+        return mark in self._new or mark in self._old
 
-    def add(self, key: tuple[str, ...]) -> None:
+    def add(self, key: Hashable) -> None:
         """Remember a key."""
         self._new.add(hash(key))
         if len(self._new) >= self._most:
