@@ -109,8 +109,8 @@ async def test_the_api_server_is_answered_before_the_rules_have_looked_and_told_
 ) -> None:
     there = asyncio.Event()
     fake.faults.add(Fault(when=lambda call: call.verb == "create", how=Hold(there)))
-    async with intake(fake, rules=rules, buffer_bytes=2**20) as sender:
-        many = [events(*(execs(f"web-{n}-{m}", 100 * n + m) for m in range(100))) for n in range(40)]
+    async with intake(fake, rules=rules, buffer_bytes=2**20, alert_bytes=2**16, audit_bytes=2**16) as sender:
+        many = [events(*(execs(f"web-{n}-{m}", 100 * n + m) for m in range(100))) for n in range(20)]
         answers = [await sender.post("audit", each) for each in many]
         assert {each.status for each in answers} == {200, 503}
         refused = next(each for each in answers if each.status == 503)

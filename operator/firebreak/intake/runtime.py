@@ -88,15 +88,17 @@ class Intake:
         self._tasks: list[asyncio.Task[None]] = []
         self._probes: web.AppRunner | None = None
         self.problem = ""  # of the mounted files
-        refusals, budget = Refusals(metrics.refused), Budget(settings.buffer_bytes)
+        refusals = Refusals(metrics.refused)
+        # Of two budgets: a batch of audit events keeps its bytes until its findings have found room.
+        bodies, alerts = (Budget(settings.buffer_bytes // 2) for _ in range(2))
         self.desk = Desk(self.api, self.routes, Containers(self.api), metrics, self.clock)
-        self.backlog = Backlog(self.desk, budget, metrics)
-        self._stream = self._rules(self.ruleset, budget) if self.ruleset else None
+        self.backlog = Backlog(self.desk, alerts, metrics)
+        self._stream = self._rules(self.ruleset, bodies) if self.ruleset else None
         door = Door(
             entrances=self._entrances(),
             access=self.access,
             rates=Rates(settings.rate, settings.burst),
-            budget=budget,
+            budget=bodies,
             refusals=refusals,
             metrics=metrics,
             body_seconds=settings.body_seconds,
@@ -104,7 +106,7 @@ class Intake:
         self._listener = Listener(
             door.handle, self._context, refusals, most=settings.connections, head_seconds=settings.head_seconds
         )
-        metrics.watch("buffer_bytes", "Bytes of bodies that are read, and of what waits.", lambda: budget.held)
+        metrics.watch("buffer_bytes", "Bytes that are held.", lambda: bodies.held + alerts.held)
         metrics.watch("connections", "Connections that are open.", lambda: self._listener.open)
         metrics.watch("waiting", "Alerts that were accepted and have no Incident yet.", lambda: len(self.backlog))
 

@@ -16,10 +16,11 @@ from firebreak.intake.refusal import SOON, Refusals, Refused, overloaded
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the sender is told."""
+    """What the sender is told. `keeps`: who took the body holds its bytes, and gives them back when it is done."""
 
     status: int
     body: Json
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,15 @@ class Door:
             raise overloaded("requests of this sender come faster than they may; come again, slower")
         if (request.content_length or 0) > entrance.most:
             raise _too_long(entrance)
-        held = bytearray()
+        held, keeps = bytearray(), False
         try:
             await self._read(request, sender, entrance, held)
-            return await entrance.take(Letter(sender, request.headers, bytes(held)))
+            reply = await entrance.take(Letter(sender, request.headers, bytes(held)))
+            keeps = reply.keeps
+            return reply
         finally:
-            self.budget.give_back(sender.name, len(held))
+            if not keeps:
+                self.budget.give_back(sender.name, len(held))
 
     def _entrance(self, request: web.BaseRequest) -> tuple[str, Entrance]:
         path = request.path.strip("/")
