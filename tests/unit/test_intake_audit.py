@@ -121,11 +121,6 @@ async def test_the_api_server_is_answered_before_the_rules_have_looked_and_told_
         assert sender.metric("buffer_bytes") == 0
 
 
-async def test_without_rules_there_is_no_such_path(fake: FakeApi) -> None:
-    async with intake(fake) as sender:
-        assert (await sender.post("audit", events(execs()))).status == 404
-
-
 def test_an_event_that_is_nested_without_end_hides_no_other() -> None:
     deep = '{"verb": "patch", "requestObject": ' + "[" * 100_000 + "]" * 100_000 + "}"
     body = '{"items": [' + deep + ', {"verb": "get"}]}'
