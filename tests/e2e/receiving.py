@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import os
 import ssl
@@ -25,6 +26,7 @@ MANIFESTS = Path(__file__).parents[2] / "manifests"
 NAME = "firebreak-intake"
 HOST = f"{NAME}.{NAMESPACE}.svc"
 PORT = 8443
+OUTSIDE = f"{NAME}-from-outside"
 LABEL = f"app.kubernetes.io/name={NAME}"
 TOKEN = "e2e-token-of-the-tests"
 PROPAGATION = 180  # seconds: the kubelet brings a changed Secret into a pod at its own pace
@@ -79,7 +81,9 @@ class Intake:
                     data = body if isinstance(body, bytes) else json.dumps(body).encode()
                     async with gate:
                         try:
-                            async with session.post(url, data=data, headers=headers, server_hostname=HOST) as answer:
+                            async with session.post(
+                                url, data=io.BytesIO(data), headers=headers, server_hostname=HOST
+                            ) as answer:
                                 return Answered(answer.status, await answer.json())
                         except aiohttp.ClientError:
                             return Answered(0)
@@ -134,6 +138,7 @@ def deployed(info: ClusterInfo, kubectl: Kubectl, folder: Path, **settings: obje
         secret(f"{NAME}-tls", served(folder, "first")),
         secret(f"{NAME}-tokens", {"e2e": TOKEN.encode()}),
         {**authorities, "metadata": {"name": f"{NAME}-clients", "namespace": NAMESPACE}},
+        _from_outside(),
     ]
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     overlay = _overlay(folder, settings)
@@ -142,11 +147,38 @@ def deployed(info: ClusterInfo, kubectl: Kubectl, folder: Path, **settings: obje
         kubectl("rollout", "restart", f"deployment/{NAME}", "-n", NAMESPACE)
         kubectl("rollout", "status", f"deployment/{NAME}", "-n", NAMESPACE, "--timeout=120s")
         address = kubectl("get", "service", NAME, "-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}")
-        yield Intake(kubectl, folder, address)
+        intake = Intake(kubectl, folder, address)
+        wait_until(
+            lambda: all(
+                intake.post("falco", {}, to=each, token="").status for each in ("", *intake.replicas().values())
+            ),
+            timeout=60,
+            otherwise="the intake is ready and cannot be reached",
+        )
+        yield intake
     finally:
         kubectl("delete", "-k", str(overlay), "--ignore-not-found", "--wait=false")
-        for each in (f"secret/{NAME}-tls", f"secret/{NAME}-tokens", f"configmap/{NAME}-clients"):
+        for each in (
+            f"secret/{NAME}-tls",
+            f"secret/{NAME}-tokens",
+            f"configmap/{NAME}-clients",
+            f"networkpolicy/{OUTSIDE}",
+        ):
             kubectl("delete", each, "-n", NAMESPACE, "--ignore-not-found")
+
+
+def _from_outside() -> Object:
+    """A policy that lets the tests in: they run in no namespace, as an API server does."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": OUTSIDE, "namespace": NAMESPACE},
+        "spec": {
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": PORT}]}],
+        },
+    }
 
 
 def _overlay(folder: Path, settings: dict[str, object]) -> Path:

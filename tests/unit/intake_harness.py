@@ -79,7 +79,7 @@ async def intake(
     access = Access(known, frozenset(chosen.client_names), insecure=not (tokens or chosen.client_names))
     certificates = Certificates(tls, chosen.client_ca) if tls else None
     connector = aiohttp.TCPConnector(ssl=client or True, limit=0)
-    ruleset = Ruleset.load([rules]) if rules else None
+    ruleset = Ruleset.load([rules]) if rules else Ruleset(())
     running = Intake(chosen, connect(fake, IMPATIENT), known, certificates, access, Routes(), ruleset, clock)
     async with running, aiohttp.ClientSession(connector=connector) as session:
         yield Sender(running, session, "https" if tls else "http")

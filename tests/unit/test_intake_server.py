@@ -234,13 +234,13 @@ async def test_what_finds_no_room_is_refused_and_one_sender_leaves_room_for_othe
     there = asyncio.Event()
     fake.faults.add(Fault(when=lambda call: call.resource == "incidents", how=Hold(there)))
     known = tokens(tmp_path, loud=TOKEN, quiet="another-token-of-the-tests")
-    async with intake(fake, tokens=known, buffer_bytes=2**20) as sender:
+    async with intake(fake, tokens=known, buffer_bytes=2**20, alert_bytes=2**16, audit_bytes=2**16) as sender:
         statuses = [
             (await sender.post("falco", falco(f"web-{number}"), Authorization=f"Bearer {TOKEN}")).status
             for number in range(100)
         ]
         assert {*statuses} == {202, 503}
-        assert statuses.index(503) > 40
+        assert statuses.index(503) > 25
         quiet = await sender.post("falco", falco("db"), Authorization="Bearer another-token-of-the-tests")
         assert quiet.status == 202
         there.set()

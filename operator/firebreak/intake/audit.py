@@ -1,9 +1,8 @@
 """Audit events that the API server sends: accepted at once, looked at after.
 
-A slow receiver costs the API server memory (kubernetes #85489), so the answer comes as soon as the batch has its place
-in a queue that is bounded by bytes; without a place it is 503, and the API server sends the batch again. What was
-answered and not yet looked at dies with the process: who must not lose an event follows the log file, which has a
-checkpoint.
+A slow receiver costs the API server memory (kubernetes #85489), so the answer comes as soon as the batch is there, in
+a queue that is bounded by the bytes that may be held; beyond them it is 503, and the API server sends the batch again.
+What was answered and not yet looked at dies with the process.
 """
 
 import asyncio
@@ -22,7 +21,6 @@ from firebreak.intake import findings
 from firebreak.intake.backlog import Backlog
 from firebreak.intake.limits import Budget
 from firebreak.intake.metrics import Metrics
-from firebreak.intake.refusal import overloaded
 from firebreak.intake.server import Letter, Reply
 
 log = structlog.get_logger()
@@ -45,11 +43,9 @@ class AuditStream:
         self._batches: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
 
     async def take(self, letter: Letter) -> Reply:
-        """Accept a batch. Raises `Refused` when there is no place for it."""
-        if not self._budget.claim(letter.sender.name, len(letter.body)):
-            raise overloaded("too many audit events wait for the rules; send this batch again")
+        """Accept a batch, which had its place before it was read."""
         self._batches.put_nowait((letter.sender.name, letter.body))
-        return Reply(200, {"accepted": len(letter.body)})
+        return Reply(200, {"accepted": len(letter.body)}, keeps=True)
 
     async def run(self) -> None:
         """Look at batch after batch, for ever."""

@@ -49,11 +49,11 @@ class Backlog:
 
     def put(self, alert: Alert, sender: str) -> bool:
         """Accept an alert, and return whether there was room."""
+        if self._desk.at_once(alert):
+            return True
         identity = (alert.source, *alert.identity)
         if waiting := self._waiting.get(identity):
             waiting.again += 1
-            return True
-        if self._desk.count(alert):
             return True
         size = weight(alert)
         if not self._budget.claim(sender, size):
@@ -87,7 +87,8 @@ class Backlog:
             self._budget.give_back(sender, size)
             self._ended.set()
             for _ in range(again.again):
-                self._desk.count(again.alert)
+                if self._desk.at_once(again.alert) is None:
+                    self._metrics.alerts.labels(again.alert.source, Outcome.LOST).inc()
 
     async def _until_taken(self, waiting: _Waiting, sender: str) -> None:
         failures = 0

@@ -55,21 +55,20 @@ class Desk:
 
         Raises `Unavailable`, and other errors that are no answer to this alert; it may be taken again then.
         """
+        if taken := self.at_once(alert):
+            return taken
         taken = await self._take(alert, turn)
         self._metrics.alerts.labels(alert.source, taken.outcome).inc()
         return taken
 
-    def count(self, alert: Alert) -> bool:
-        """Count an alert whose incident is known here, and return whether it is; nothing is asked of anybody."""
-        if self.routes.stale(alert, self._clock()):
-            return False
-        opening = incident(alert, self.routes.decide(alert))
-        known = self.repeats.count((opening.namespace, opening.name), alert) is not None
-        if known:
-            self._metrics.alerts.labels(alert.source, Outcome.REPEATED).inc()
-        return known
+    def at_once(self, alert: Alert) -> Taken | None:
+        """Return what becomes of an alert about which nobody needs to be asked: old, ignored, or a repeat."""
+        taken = self._known(alert)
+        if taken:
+            self._metrics.alerts.labels(alert.source, taken.outcome).inc()
+        return taken
 
-    async def _take(self, alert: Alert, turn: str) -> Taken:
+    def _known(self, alert: Alert) -> Taken | None:
         if old := self.routes.stale(alert, self._clock()):
             log.warning("alert refused", source=alert.source, rule=alert.rule, why=str(old))
             return Taken(Outcome.STALE, why=str(old))
@@ -77,6 +76,12 @@ class Desk:
         if decision.ignore:
             log.info("alert ignored", source=alert.source, rule=alert.rule, route=decision.route)
             return Taken(Outcome.IGNORED, why=f"route {decision.route} says so")
+        opening = incident(alert, decision)
+        known = self.repeats.count((opening.namespace, opening.name), alert)
+        return Taken(Outcome.REPEATED, known.namespace or "", known.name) if known else None
+
+    async def _take(self, alert: Alert, turn: str) -> Taken:
+        decision = self.routes.decide(alert)
         opening = incident(alert, decision)
         key = (opening.namespace, opening.name)
         while under_way := self._under_way.get(key):

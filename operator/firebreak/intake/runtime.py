@@ -76,8 +76,7 @@ class Intake:
     certificates: Certificates | None
     access: Access
     routes: Routes
-    ruleset: Ruleset | None = None
-    """Without rules nobody may send audit events."""
+    ruleset: Ruleset
     clock: Clock = now
     metrics: Metrics = field(default_factory=Metrics)
     port: int = 0
@@ -88,15 +87,17 @@ class Intake:
         self._tasks: list[asyncio.Task[None]] = []
         self._probes: web.AppRunner | None = None
         self.problem = ""  # of the mounted files
-        refusals, budget = Refusals(metrics.refused), Budget(settings.buffer_bytes)
+        refusals = Refusals(metrics.refused)
+        # Of two budgets: a batch of audit events keeps its bytes until its findings have found room.
+        bodies, alerts = (Budget(settings.buffer_bytes // 2) for _ in range(2))
         self.desk = Desk(self.api, self.routes, Containers(self.api), metrics, self.clock)
-        self.backlog = Backlog(self.desk, budget, metrics)
-        self._stream = self._rules(self.ruleset, budget) if self.ruleset else None
+        self.backlog = Backlog(self.desk, alerts, metrics)
+        self._stream = self._rules(bodies)
         door = Door(
             entrances=self._entrances(),
             access=self.access,
             rates=Rates(settings.rate, settings.burst),
-            budget=budget,
+            budget=bodies,
             refusals=refusals,
             metrics=metrics,
             body_seconds=settings.body_seconds,
@@ -104,7 +105,7 @@ class Intake:
         self._listener = Listener(
             door.handle, self._context, refusals, most=settings.connections, head_seconds=settings.head_seconds
         )
-        metrics.watch("buffer_bytes", "Bytes of bodies that are read, and of what waits.", lambda: budget.held)
+        metrics.watch("buffer_bytes", "Bytes that are held.", lambda: bodies.held + alerts.held)
         metrics.watch("connections", "Connections that are open.", lambda: self._listener.open)
         metrics.watch("waiting", "Alerts that were accepted and have no Incident yet.", lambda: len(self.backlog))
 
@@ -132,11 +133,10 @@ class Intake:
         self._keep(Work.RELOAD, self._reload)
         self._keep(Work.REPEATS, self.desk.repeats.run)
         self._keep(Work.GUARD, self._look_at_guard)
-        if self._stream:
-            self._keep(Work.DETECT, self._stream.run)
-            if self.settings.audit_log and self.settings.audit_checkpoint:
-                tail = Tail(self.settings.audit_log, self.settings.audit_checkpoint)
-                self._keep(Work.FOLLOW, partial(self._stream.follow, tail))
+        self._keep(Work.DETECT, self._stream.run)
+        if self.settings.audit_log and self.settings.audit_checkpoint:
+            tail = Tail(self.settings.audit_log, self.settings.audit_checkpoint)
+            self._keep(Work.FOLLOW, partial(self._stream.follow, tail))
         log.info("listening", port=self.port, paths=sorted(self._entrances()), tls=self.certificates is not None)
         return self
 
@@ -157,10 +157,10 @@ class Intake:
         found = {
             PATHS[name]: Entrance(most, Alerts(parse, name in PATIENT, *parts).take) for name, parse in FORMATS.items()
         }
-        return found | ({AUDIT: Entrance(self.settings.audit_bytes, self._stream.take)} if self._stream else {})
+        return found | {AUDIT: Entrance(self.settings.audit_bytes, self._stream.take)}
 
-    def _rules(self, ruleset: Ruleset, budget: Budget) -> AuditStream:
-        detector = Detector(ruleset)
+    def _rules(self, budget: Budget) -> AuditStream:
+        detector = Detector(self.ruleset)
         self.metrics.watch_counts(detector.counts)
         return AuditStream(lambda event: detector.feed(event, self.clock()), self.backlog, budget, self.metrics)
 
@@ -199,10 +199,10 @@ def routes_of(file: Path | None) -> Routes:
     return load(file.read_text(), str(file)) if file else Routes()
 
 
-def ruleset_of(settings: IntakeSettings) -> Ruleset | None:
-    """Return the rules, None where there are none. Raises `RuleErrors`, OSError."""
-    paths = [path for path in (SHIPPED, settings.rules) if path and path.exists()]
-    return Ruleset.load(paths, read_allowances(settings.allow) if settings.allow else ()) if paths else None
+def ruleset_of(settings: IntakeSettings) -> Ruleset:
+    """Return the rules that ship, and those that the settings name. Raises `RuleErrors`, OSError."""
+    paths = (SHIPPED, settings.rules) if settings.rules else (SHIPPED,)
+    return Ruleset.load(paths, read_allowances(settings.allow) if settings.allow else ())
 
 
 async def receive(settings: IntakeSettings, *, insecure: bool, stop: asyncio.Event | None = None) -> None:

@@ -16,10 +16,11 @@ from firebreak.intake.refusal import SOON, Refusals, Refused, overloaded
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the sender is told."""
+    """What the sender is told. `keeps`: who took the body holds its bytes, and gives them back when it is done."""
 
     status: int
     body: Json
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,10 @@ Take = Callable[[Letter], Awaitable[Reply]]
 
 @dataclass(frozen=True)
 class Entrance:
-    """One path: how long a body may be, whether it may come in gzip, and who takes it."""
+    """One path: how long a body may be, and who takes it."""
 
     most: int
     take: Take
-    gzip: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,15 @@ class Door:
             raise overloaded("requests of this sender come faster than they may; come again, slower")
         if (request.content_length or 0) > entrance.most:
             raise _too_long(entrance)
-        held = bytearray()
+        held, keeps = bytearray(), False
         try:
             await self._read(request, sender, entrance, held)
-            return await entrance.take(Letter(sender, request.headers, bytes(held)))
+            reply = await entrance.take(Letter(sender, request.headers, bytes(held)))
+            keeps = reply.keeps
+            return reply
         finally:
-            self.budget.give_back(sender.name, len(held))
+            if not keeps:
+                self.budget.give_back(sender.name, len(held))
 
     def _entrance(self, request: web.BaseRequest) -> tuple[str, Entrance]:
         path = request.path.strip("/")
@@ -91,9 +94,8 @@ class Door:
             raise Refused(404, "path", f"there is no such path: want one of /{', /'.join(self.entrances)}")
         if request.method != "POST":
             raise Refused(405, "method", "alerts come by POST")
-        coding = request.headers.get("Content-Encoding", "identity").lower()
-        if coding != "identity" and not (coding == "gzip" and entrance.gzip):
-            raise Refused(415, "coding", f"send it without Content-Encoding{' or with gzip' if entrance.gzip else ''}")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Refused(415, "coding", "send it without Content-Encoding: how much it would unfold to nobody knows")
         return path, entrance
 
     async def _read(self, request: web.BaseRequest, sender: Sender, entrance: Entrance, held: bytearray) -> None:

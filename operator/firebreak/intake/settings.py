@@ -46,7 +46,9 @@ class IntakeSettings(BaseSettings):
     alert_bytes: int = Field(default=MIB, ge=1024, description="Longest body of alerts.")
     audit_bytes: int = Field(default=10 * MIB, ge=1024, description="Longest body of audit events.")
     buffer_bytes: int = Field(
-        default=64 * MIB, ge=MIB, description="Bytes that are read or wait at once; of one sender half of them."
+        default=64 * MIB,
+        ge=MIB,
+        description="Bytes held at most: half for bodies, half for alerts that wait; of one sender half of each.",
     )
     rate: float = Field(default=500.0, gt=0, description="Requests a second of one sender that are taken, on average.")
     burst: int = Field(default=5000, ge=1, description="Requests of one sender that are taken at once.")
@@ -56,6 +58,9 @@ class IntakeSettings(BaseSettings):
     def _goes_together(self) -> Self:
         if self.client_names and not self.client_ca:
             message = "FIREBREAK_INTAKE_CLIENT_NAMES needs FIREBREAK_INTAKE_CLIENT_CA: who vouches for these names"
+            raise ValueError(message)
+        if max(self.audit_bytes, self.alert_bytes) > self.buffer_bytes // 4:
+            message = "FIREBREAK_INTAKE_BUFFER_BYTES has to be four times the longest body: it would find no room"
             raise ValueError(message)
         if self.client_ca and not self.client_names:
             message = "FIREBREAK_INTAKE_CLIENT_CA needs FIREBREAK_INTAKE_CLIENT_NAMES: an authority vouches for many"
