@@ -161,17 +161,18 @@ def anonymous(thief: Person, path: str) -> str:
 
 def start_pods(thief: Person) -> None:
     """Ask for pods that lead to their node: none is scheduled, each is refused by no admission."""
-    pods = {
-        "privileged": {"containers": [{"securityContext": {"privileged": True}}]},
-        "caps": {"containers": [{"securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}]},
-        "hostpid": {"hostPID": True, "containers": [{}]},
-        "hostpath": {"volumes": [{"name": "h", "hostPath": {"path": "/"}}], "containers": [{}]},
+    app = {"name": "app", "image": IMAGE}
+    root = {"name": "root", "hostPath": {"path": "/"}}
+    specs: dict[str, dict[str, object]] = {
+        "privileged": {"containers": [{**app, "securityContext": {"privileged": True}}]},
+        "capable": {"containers": [{**app, "securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}]},
+        "host-pid": {"hostPID": True, "containers": [app]},
+        "host-path": {"volumes": [root], "containers": [app]},
     }
-    for name, spec in pods.items():
-        spec["containers"][0] |= {"name": "app", "image": IMAGE}  # type: ignore[operator, index]
-        full = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
-        body = {**full, "spec": {**spec, "nodeSelector": {"no-such": "node"}}}
-        thief("create", "--filename", "-", stdin=json.dumps(body))
+    for name, spec in specs.items():
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
+        nowhere = {"no-such": "node"}
+        thief("create", "--filename", "-", stdin=json.dumps({**pod, "spec": {**spec, "nodeSelector": nowhere}}))
     where = ("--namespace", "kube-system")
     thief("create", "deployment", thief.namespace, f"--image={IMAGE}", "--replicas=0", *where)
     thief("delete", "deployment", thief.namespace, *where)
