@@ -36,6 +36,7 @@ def problem(tmp_path: Path, *documents: Any) -> str:
         (rule({"requestobject.a": "x"}), "no audit event has a field 'requestobject.a'"),
         (rule({"annotations": "x"}), "no audit event has a field 'annotations'"),
         (rule({"requestObject..a": "x"}), "no audit event has a field"),
+        (rule({"requestObject": "x"}), "no audit event has a field 'requestObject'"),
         (rule({"requestObject." + ".".join("a" * 17): 1}), "has more than 16 parts"),
         (rule({"verb|re": "("}), "'(' is no regular expression of RE2: missing ): ("),
         (rule({"verb|re": "(?=a)"}), "is no regular expression of RE2: invalid perl operator"),

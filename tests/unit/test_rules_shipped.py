@@ -1,5 +1,6 @@
 """The rules that are shipped: each says what a reader needs, and does what its own cases say."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from firebreak.detect.cases import failures
 from firebreak.detect.rules import SHIPPED, Correlation, Rule, Ruleset
 
+PAGE = Path(__file__).parents[2] / "docs" / "detection.md"
 SHIPPED_RULES = Ruleset.load()
 DOCUMENTS: list[dict[str, Any]] = [
     document for file in sorted(SHIPPED.glob("*.yaml")) for document in yaml.safe_load_all(file.read_bytes())
@@ -47,3 +49,19 @@ def test_a_rule_that_fires_has_cases_for_what_it_finds_and_for_what_it_leaves_al
 @pytest.mark.parametrize("rule", FIRING)
 def test_a_rule_does_what_its_cases_say(rule: Rule | Correlation) -> None:
     assert list(failures(SHIPPED_RULES, rule)) == []
+
+
+def test_the_page_about_detection_lists_the_rules() -> None:
+    rows = [
+        f"| `{each['name']}` | {each['level']} | {_techniques(each)} | {each['title']} |"
+        for each in sorted(DOCUMENTS, key=lambda each: str(each["name"]))
+        if each["level"] != "informational"
+    ]
+    table = "\n".join(["| Rule | Level | ATT&CK | What it sees |", "|---|---|---|---|", *rows])
+
+    assert table in PAGE.read_text(), f"docs/detection.md has to have this table:\n{table}"
+
+
+def _techniques(document: dict[str, Any]) -> str:
+    tags = (tag.removeprefix("attack.").upper() for tag in document["tags"] if tag.startswith("attack.t1"))
+    return ", ".join(tags)

@@ -100,7 +100,7 @@ def find(name: str) -> Field:
         if name.startswith(f"{root}.") and len(name) > len(root) + 1:
             return Field(name, _entry(read, name[len(root) + 1 :]), Cost.MAP, written_by_server=False)
     root, *parts = name.split(".")
-    if root not in _BODIES or not all(parts):
+    if root not in _BODIES or not parts or not all(parts):
         raise UnknownField(f"no audit event has a field {name!r}; there are {', '.join(sorted(_PLAIN))}, {_OPEN}")
     if len(parts) > LONGEST_PATH:
         raise UnknownField(f"{name!r} has more than {LONGEST_PATH} parts")
