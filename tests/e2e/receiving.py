@@ -29,6 +29,7 @@ PORT = 8443
 OUTSIDE = f"{NAME}-from-outside"
 LABEL = f"app.kubernetes.io/name={NAME}"
 TOKEN = "e2e-token-of-the-tests"
+FAREWELL = 0.3  # seconds: aiohttp closes a session before its TLS connections have said goodbye
 PROPAGATION = 180  # seconds: the kubelet brings a changed Secret into a pod at its own pace
 Object = dict[str, Any]
 
@@ -88,7 +89,9 @@ class Intake:
                         except aiohttp.ClientError:
                             return Answered(0)
 
-                return list(await asyncio.gather(*map(one, bodies)))
+                answers = list(await asyncio.gather(*map(one, bodies)))
+            await asyncio.sleep(FAREWELL)
+            return answers
 
         return asyncio.run(every())
 

@@ -222,7 +222,7 @@ def attempts(namespace: str) -> list[Attempt]:
         opens("set a guard rail aside", overrides=["Protected"]),
         opens("open a closed incident", state="Closed", verdict="Exercise"),
         opens("open in the own name", openedBy=ACCOUNT),
-        opens("open in nobody's name", "has to say in spec.source", source=""),
+        opens("open in nobody's name", "denied request: firebreak", source=""),
         opens("take another format's name", name="audit-ffffffffffffffffffff"),
         opens("take a name of people's", name="web-shell"),
         changes("close an incident", {"spec": {"state": "Closed", "verdict": "FalsePositive"}}),
