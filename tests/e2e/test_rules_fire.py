@@ -185,11 +185,10 @@ def enter_a_pod(thief: Person, cluster: ClusterInfo) -> None:
     assert thief("exec", "shell", "--", "echo", "hello") == "hello\n"
     thief("debug", "shell", f"--image={IMAGE}", "--", "true")
     command = [str(cluster.bin / "kubectl"), "--kubeconfig", str(thief.kubeconfig), "--namespace", thief.namespace]
-    forward = subprocess.Popen([*command, "port-forward", "pod/shell", ":80"], stdout=subprocess.PIPE)
-    try:
-        assert forward.stdout is not None
-        local = int(forward.stdout.readline().split()[2].rsplit(b":", 1)[1])
-        socket.create_connection(("127.0.0.1", local), 5).close()
-    finally:
-        forward.terminate()
-        forward.wait(10)
+    with subprocess.Popen([*command, "port-forward", "pod/shell", ":80"], stdout=subprocess.PIPE) as forward:
+        try:
+            assert forward.stdout is not None
+            local = int(forward.stdout.readline().split()[2].rsplit(b":", 1)[1])
+            socket.create_connection(("127.0.0.1", local), 5).close()
+        finally:
+            forward.terminate()
