@@ -1,11 +1,15 @@
 """Approval on the fake API server: what waits goes on when enough people said yes to that very plan, and not before."""
 
 import asyncio
+import time
 from typing import Any
 
 from fake_api import Answer, FakeApi, Fault, Hold, Obj
+from firebreak.engine.cases import PLAN_AGE
+from firebreak.engine.jobs import JobKey
 from firebreak.evidence.store import EvidenceStore
-from harness import replica
+from firebreak.kube.errors import Gone
+from harness import PATIENCE, replica
 from world import ALICE, BINDING_PATH, UID, approval, incident, shop
 
 REVOKE = "patch RoleBinding shop/web-reader (shop/web)"
@@ -96,6 +100,41 @@ async def test_a_plan_that_changed_since_waits_again_and_says_what_differs(fake:
         fake.put(approval(now["digest"]))
         await firebreak.until("shell", revoked)
     assert subjects(fake) == [*ALICE_LEFT, {"kind": "User", "name": "late"}]
+
+
+async def test_a_plan_that_waits_is_made_anew_at_the_resync_when_it_is_old_or_an_approval_may_have_been_missed(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    """A thousand incidents that wait would keep a core busy with plans that nobody asked for."""
+    shop(fake)
+    async with replica(fake, store) as firebreak, asyncio.timeout(PATIENCE):
+        jobs, cases, key = firebreak.controller.jobs, firebreak.controller.cases, JobKey(UID, "revoke")
+
+        def made_anew() -> bool:
+            firebreak.controller.wake(UID, resync=True)
+            return key in jobs
+
+        async def waiting(age: float) -> None:
+            while key in jobs:  # noqa: ASYNC110 - nobody sets an event
+                await asyncio.sleep(0)
+            case = cases.get(UID)
+            assert case
+            case.waiting["revoke"] = time.monotonic() - age
+
+        fake.put(incident())
+        await firebreak.until("shell", waits)
+        await waiting(-PATIENCE)  # made just now, however slow the machine is
+        assert not made_anew()
+        cases.approvals(Gone("WATCH", "the watch broke"))
+        assert made_anew()
+        await waiting(-PATIENCE)
+        cases.approvals(None)  # it is followed again, but not from where it broke
+        assert made_anew()
+        await waiting(-PATIENCE)
+        cases.approvals(None)
+        assert not made_anew()
+        await waiting(PLAN_AGE * 2)
+        assert made_anew()
 
 
 async def test_killed_between_yes_and_done_it_goes_on_without_asking_again(fake: FakeApi, store: EvidenceStore) -> None:

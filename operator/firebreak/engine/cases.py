@@ -1,19 +1,25 @@
 """The cases in hand: each is opened once, from what the API server has, with the playbook that it runs."""
 
 import asyncio
+import math
+import time
 from datetime import datetime
 
 from firebreak.api.base import Json
-from firebreak.api.playbook import PlaybookSpec
-from firebreak.api.status import PlaybookSnapshot
+from firebreak.api.playbook import QUARANTINE, PlaybookSpec
+from firebreak.api.status import PlaybookSnapshot, StepState
 from firebreak.engine.case import Case, Tools
 from firebreak.engine.journal import Journal
 from firebreak.engine.playbooks import fetch
+from firebreak.kube.errors import ApiError
 from firebreak.model.incident import Incident, read
-from firebreak.model.record import stamp
+from firebreak.model.plan import joined
+from firebreak.model.record import ENDED, stamp, step
 
 FirstSight = tuple[datetime, float]
 """When this process first saw an incident: by the clock of records, and by the monotonic one."""
+
+PLAN_AGE = 0.25  # seconds for each open incident until a plan that waits for people is made anew without a reason
 
 
 class Cases:
@@ -24,10 +30,33 @@ class Cases:
         self._cases: dict[str, Case] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._stirred: dict[str, set[str]] = {}
+        self._broken = False  # the watch of Approvals
 
     def get(self, uid: str) -> Case | None:
         """Return the case when it is open."""
         return self._cases.get(uid)
+
+    def ended(self, uid: str, name: str) -> bool:
+        """Whether a step ended for now, for all pods: its own slow pause decides when it is looked at again."""
+        return name != QUARANTINE and self._rests(uid, name, ENDED)
+
+    def waits(self, uid: str, name: str) -> bool:
+        """Whether a step waits for people with a young plan: the more incidents there are, the older it gets."""
+        case = self._cases.get(uid)
+        made = case.waiting.get(name, -math.inf) if case else -math.inf
+        young = time.monotonic() - made < PLAN_AGE * len(self._cases)
+        return young and self._rests(uid, name, frozenset({StepState.WAITING}))
+
+    def _rests(self, uid: str, name: str, states: frozenset[StepState]) -> bool:
+        case = self._cases.get(uid)
+        return case is not None and step(case.status, name).state in states and not joined(name, case.status)
+
+    def approvals(self, error: ApiError | None) -> None:
+        """Take a sign of life, or an error, of the watch of Approvals: a break may have hidden one from us."""
+        if error or self._broken:
+            for case in self._cases.values():
+                case.waiting.clear()
+        self._broken = error is not None
 
     def stir(self, uid: str, name: str) -> None:
         """Note that somebody may have undone a step, also where the case is yet to be opened."""

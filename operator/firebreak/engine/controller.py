@@ -126,7 +126,9 @@ class Controller:
             pause = every
             try:
                 await self.relist()
-                self.wake_all()
+                for uid in list(self._latest):
+                    self.wake(uid, resync=True)
+                    await asyncio.sleep(0)  # a cut may be due, and to read a thousand incidents takes a while
                 self.tools.metrics.resyncs.inc()
             except Unauthorized:
                 pass  # `Known` says so, and when it is over
@@ -149,19 +151,13 @@ class Controller:
             self.seen(raw, deleted=False)
         return version
 
-    def wake(self, uid: str) -> None:
-        """Make everything that may run for an incident run."""
+    def wake(self, uid: str, *, resync: bool = False) -> None:
+        """Make everything that may run for an incident run. `resync`: nothing says that the world moved."""
         raw = self._latest.get(uid)
         for name in self._due(uid, raw) if raw else ():
-            if not (self._ended(uid, name) and JobKey(uid, name) in self.jobs):
-                self.jobs.wake(JobKey(uid, name))
-
-    def _ended(self, uid: str, name: str) -> bool:
-        """Whether a step ended for now, for all pods: its own slow pause decides when it is looked at again."""
-        case = self.cases.get(uid)
-        if case is None or name == QUARANTINE:
-            return False
-        return step(case.status, name).state in ENDED and not joined(name, case.status)
+            key = JobKey(uid, name)
+            if not (self.cases.ended(uid, name) and key in self.jobs) and not (resync and self.cases.waits(uid, name)):
+                self.jobs.wake(key)
 
     def _due(self, uid: str, raw: Json) -> tuple[str, ...]:
         try:

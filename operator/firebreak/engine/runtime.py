@@ -92,6 +92,7 @@ class Runtime:
         await attempt(Work.RAILS, partial(tools.rails.refresh, tools.api), tools.metrics.background_failures)
         watched = incidents.source(self.controller.relist, self.controller.seen)
         self._keep(Work.CREDENTIALS, self._known.keep)
+        approved = approvals.source(tools.api, self.controller.approved)
         self._keep(Work.RAILS, partial(tools.rails.keep_fresh, tools.api, every))
         self._keep(Work.ENFORCEMENT, self._enforcement)
         self._keep(Work.GUARDS, self._look_at_guards)
@@ -99,7 +100,7 @@ class Runtime:
         self._keep(Work.INCIDENTS, partial(follow, tools.api, watched, self._turned))
         self._keep(Work.LEADERSHIP, self._leadership.run)
         self._keep(Work.RESYNC, partial(self.controller.resync, every))
-        self._keep(Work.APPROVALS, partial(follow, tools.api, approvals.source(tools.api, self.controller.approved)))
+        self._keep(Work.APPROVALS, partial(follow, tools.api, approved, self.controller.cases.approvals))
         return self
 
     async def __aexit__(self, *_: object) -> None:
