@@ -117,7 +117,9 @@ def test_a_pod_without_a_name_of_its_own_has_the_one_that_the_answer_tells() -> 
     ref = {"resource": "pods", "namespace": "bank"}
     answered = msgspec.Raw(b'{"metadata": {"name": "job-x7k2p"}}')
     created = msgspec.structs.replace(event(objectRef=ref), response_object=answered)
-    assert alert(finding(created, aim=Aim.OBJECT)).subject.pod == "job-x7k2p"
+    found = alert(finding(created, aim=Aim.OBJECT))
+    assert (found.subject.pod, found.fields["name"]) == ("job-x7k2p", "job-x7k2p")
+    assert found.summary == f"Secrets listed: {WEB} list pods bank/job-x7k2p from 10.0.0.7"
     broken = msgspec.structs.replace(created, response_object=msgspec.Raw(b'{"metadata": [' * 9))
     assert alert(finding(broken, aim=Aim.OBJECT)).subject == Subject(namespace="bank")
 

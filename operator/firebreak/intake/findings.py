@@ -38,7 +38,7 @@ def alert(finding: Finding) -> Alert:
         "subresource": ref.subresource if ref else "",
         "apiGroup": ref.api_group if ref else "",
         "namespace": ref.namespace if ref else "",
-        "name": ref.name if ref else "",
+        "name": _name(last),
         "sourceIP": _peer(last),
         "userAgent": last.user_agent,
         "tags": ",".join(finding.tags),
@@ -100,8 +100,7 @@ def _object(event: Event, names: Names) -> Subject:
     ref = event.object_ref
     if ref is None:
         return Subject()
-    name = (ref.name or _generated(event)) if ref.resource == "pods" else ""
-    pod = names.object("pod", name)
+    pod = names.object("pod", _name(event)) if ref.resource == "pods" else ""
     return Subject(namespace=names.namespace(ref.namespace), pod=pod, pod_uid=names.uid(ref.uid) if pod else "")
 
 
@@ -113,8 +112,13 @@ class _Created(msgspec.Struct, frozen=True):
     metadata: _Metadata = _Metadata()
 
 
-def _generated(event: Event) -> str:
-    """Return the name that the API server gave to what asked for none, where the event has the answer."""
+def _name(event: Event) -> str:
+    """Return the name of what a call was about; the one that the API server gave, where the caller asked for that.
+
+    A Deployment's pods have such names, and only an event of level RequestResponse tells them (seen on 1.35).
+    """
+    if event.object_ref is None or event.object_ref.name:
+        return event.object_ref.name if event.object_ref else ""
     try:
         return msgspec.json.decode(event.response_object, type=_Created).metadata.name
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -145,7 +149,7 @@ def _summary(finding: Finding) -> str:
     parts = [_user(last.user) + (f" acting as {_user(posing)}" if posing else ""), line(last.verb, MOST_NAME)]
     if ref:
         kind = "/".join(filter(None, (line(ref.resource, MOST_NAME), line(ref.subresource, MOST_NAME))))
-        parts += [kind, "/".join(filter(None, (line(ref.namespace, MOST_NAME), line(ref.name, MOST_NAME))))]
+        parts += [kind, "/".join(filter(None, (line(ref.namespace, MOST_NAME), line(_name(last), MOST_NAME))))]
     where = line(_peer(last), MOST_NAME)
     said = " ".join(filter(None, parts)) + (f" from {where}" if where else "")
     several = f", the last of {len(finding.events)} events" if len(finding.events) > 1 else ""
