@@ -257,6 +257,7 @@ def test_the_audit_log_keeps_execs_whatever_verb_they_come_with() -> None:
 
 def test_the_audit_log_keeps_bodies_of_writes_and_drops_heartbeats() -> None:
     assert audit_level("patch", "rbac.authorization.k8s.io", "rolebindings") == "RequestResponse"
+    assert audit_level("create", "", "pods") == "RequestResponse"  # tells the name that a Deployment's pod was given
     assert audit_level("update", "coordination.k8s.io", "leases") == "None"
     assert audit_level("get", "", "pods", user="system:kube-scheduler") == "None"
     assert audit_level("get", "", "pods") == "Metadata"
