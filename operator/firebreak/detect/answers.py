@@ -21,17 +21,42 @@ KIND: Final = (
     "responseStatus.code", "stage", "verb", "objectRef.resource", "objectRef.subresource", "objectRef.apiGroup",
 )  # fmt: skip
 """What kind of call it was: these have few combinations, and so go together."""
-SINGLE: Final = ("user.username", "userAgent", "objectRef.namespace", "impersonatedUser.username", "sourceIPs.last")
-
 EXTRA: Final = "user.extra."
+
+Readers = Mapping[str, Callable[[Any], Values]]
+
+
+def _itself(value: Any) -> Values:
+    return (value,) if value else ()
+
+
+def _all(values: Values) -> Values:
+    return values
+
+
+def _part(position: int) -> Callable[[Any], Values]:
+    return lambda values: _itself(values[position])
+
+
+# What is remembered of an event, and how a field is read from that, instead of from an event.
+KINDS: Final[Readers] = {name: _part(position) for position, name in enumerate(KIND)}
+USER: Final[Readers] = {"user.username": _itself}
+GROUPS: Final[Readers] = {"user.groups": _all}
+AGENT: Final[Readers] = {"userAgent": _itself}
+NAMESPACE: Final[Readers] = {"objectRef.namespace": _itself}
+PEER: Final[Readers] = {"sourceIPs.last": _itself}
+IMPERSONATED: Final[Readers] = {
+    "impersonatedUser.username": _part(0),
+    "impersonatedUser.groups": lambda value: value[1],
+}
+FIELDS: Final = frozenset(name for each in (KINDS, USER, GROUPS, AGENT, NAMESPACE, PEER, IMPERSONATED) for name in each)
 
 
 class _Known(dict[Any, int]):
     """By value, or by the values of several fields, the bits of the tests that it passes."""
 
-    def __init__(self, tests: Sequence[Test], readers: Mapping[str, Callable[[Any], Values]]) -> None:
+    def __init__(self, tests: Sequence[Test], readers: Readers) -> None:
         super().__init__()
-        # What a test reads its field from is here the remembered value, instead of an event.
         self._bits = [
             (1 << position, compiled(replace(test, field=replace(test.field, read=readers[test.field.name]))))
             for position, test in enumerate(tests)
@@ -42,9 +67,14 @@ class _Known(dict[Any, int]):
         found = sum(bit for bit, passes in self._bits if passes(value))
         if len(self) >= MOST:
             self.clear()
-        if sum(len(part) for part in value if isinstance(part, str)) <= LONGEST:  # of a text: its characters
+        if _size(value) <= LONGEST:
             self[value] = found
         return found
+
+
+def _size(value: Any) -> int:
+    """How many characters are in a text, or in all texts of a tuple."""
+    return len(value) if isinstance(value, str) else sum(map(_size, value)) if isinstance(value, tuple) else 0
 
 
 class Answers:
@@ -53,14 +83,12 @@ class Answers:
     def __init__(self, tests: Iterable[Test]) -> None:
         self.tests = tuple(test for test in dict.fromkeys(tests) if _is_remembered(test))
         """Each is the bit of its position."""
-        self._kinds = _Known(self.tests, {name: _part(position) for position, name in enumerate(KIND)})
-        self._users, self._agents, self._namespaces, self._impersonated, self._peers = (
-            _Known(self.tests, {name: _itself}) for name in SINGLE
+        extras = [test.field.name for test in self.tests if _is_of_extra(test)]
+        self._kinds, self._users, self._groups, self._agents, self._namespaces, self._peers, self._posing = (
+            _Known(self.tests, readers) for readers in (KINDS, USER, GROUPS, AGENT, NAMESPACE, PEER, IMPERSONATED)
         )
-        self._nobody = self._impersonated[""]
-        self._extras = _Known(
-            self.tests, {test.field.name: _key(test.field.name) for test in self.tests if _is_of_extra(test)}
-        )
+        self._extras = _Known(self.tests, {name: _key(name) for name in extras})
+        self._nobody = self._posing["", ()]
 
     def of(self, event: Event) -> int:
         """Return the bits of all tests that the event passes."""
@@ -71,16 +99,15 @@ class Answers:
         else:
             found = self._kinds[code, event.stage, event.verb, ref.resource, ref.subresource, ref.api_group]
             found |= self._namespaces[ref.namespace]
-        user = event.user
-        found |= self._users[user.username] | self._agents[event.user_agent] | self._extras[tuple(user.extra or ())]
-        impersonated, addresses = event.impersonated_user, event.source_ips
-        found |= self._nobody if impersonated is None else self._impersonated[impersonated.username]
-        return found | self._peers[addresses[-1] if addresses else ""]
+        user, posing, addresses = event.user, event.impersonated_user, event.source_ips
+        found |= self._users[user.username] | self._groups[user.groups or ()] | self._extras[tuple(user.extra or ())]
+        found |= self._nobody if posing is None else self._posing[posing.username, posing.groups or ()]
+        return found | self._agents[event.user_agent] | self._peers[addresses[-1] if addresses else ""]
 
 
 def _is_remembered(test: Test) -> bool:
-    known = test.field.name in KIND or test.field.name in SINGLE
-    return (known and not any(isinstance(pattern, SameAs) for pattern in test.patterns)) or _is_of_extra(test)
+    plain = test.field.name in FIELDS and not any(isinstance(pattern, SameAs) for pattern in test.patterns)
+    return plain or _is_of_extra(test)
 
 
 def _is_of_extra(test: Test) -> bool:
@@ -91,11 +118,3 @@ def _is_of_extra(test: Test) -> bool:
 def _key(name: str) -> Callable[[Any], Values]:
     key = name.removeprefix(EXTRA)
     return lambda keys: (key,) if key in keys else ()
-
-
-def _itself(value: Any) -> Values:
-    return (value,) if value else ()
-
-
-def _part(position: int) -> Callable[[Any], Values]:
-    return lambda values: _itself(values[position])
