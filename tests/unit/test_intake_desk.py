@@ -1,6 +1,8 @@
 """The desk: one incident for one thing, whoever tells of it and how often."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,7 @@ from firebreak.intake.desk import Desk
 from firebreak.intake.metrics import Metrics
 from firebreak.intake.opening import incident
 from firebreak.intake.repeats import Repeats, closed_at
-from firebreak.intake.routes import Routes
+from firebreak.intake.routes import Decision, Routes
 from firebreak.intake.taken import Outcome, Taken
 from firebreak.kube.client import Api
 from firebreak.kube.errors import Unavailable
@@ -28,6 +30,9 @@ from intake_harness import NOW, opened, until
 from test_tiers import Clock
 
 CONTAINER = "f0ce447bc170"
+
+
+DECIDED = Routes().decide(Alert("falco", "Shell", Severity.HIGH, NOW, ("Shell",), repeats=True, summary="a shell"))
 
 
 @pytest.fixture
@@ -56,6 +61,10 @@ def alert(pod: str = "web-1", *, seconds: float = 0, **more: Any) -> Alert:
         "subject": subject,
     }
     return Alert(**{**given, **more})
+
+
+class Fields(dict[str, str]):
+    """Fields to which there are weak references."""
 
 
 def name_of(given: Alert) -> str:
@@ -119,7 +128,7 @@ async def test_a_count_that_somebody_else_s_write_overtakes_is_written_again(fak
     assert counted(opened(fake)[0])[0] == "1"
 
 
-async def never(_key: tuple[str, str], _alert: Alert) -> None:
+async def never(_alert: Alert, _decision: Decision) -> None:
     raise AssertionError("the incident is open")
 
 
@@ -131,7 +140,7 @@ async def test_the_first_repeat_is_written_at_once_and_a_thousand_more_are_one_w
             incident(alert(identity=(name,)), Routes().decide(alert())).body
             | {"metadata": {"name": name, "namespace": "shop"}}
         )
-        counts.learn(("shop", name), Ref("Incident", name, "shop"), alert())
+        counts.learn(("shop", name), Ref("Incident", name, "shop"), alert(), DECIDED)
     running = asyncio.create_task(counts.run())
     try:
         counts.count(("shop", "one"), alert())
@@ -143,7 +152,7 @@ async def test_the_first_repeat_is_written_at_once_and_a_thousand_more_are_one_w
         await until(lambda: len(writes(fake)) == 2)
         assert counted(fake.get("Incident", "shop", "one"))[0] == "1"
         clock.now += 0.1
-        counts.learn(("shop", "third"), Ref("Incident", "third", "shop"), alert())
+        counts.learn(("shop", "third"), Ref("Incident", "third", "shop"), alert(), DECIDED)
         counts.count(("shop", "third"), alert())  # wakes it: its own timer counts real seconds
         await until(lambda: counted(fake.get("Incident", "shop", "one"))[0] == "1001")
     finally:
@@ -190,6 +199,36 @@ async def test_one_that_knows_the_incident_opens_the_next_when_it_counts_and_fin
     assert [found["metadata"]["name"] for found in opened(fake)] == [name_of(alert()), f"{name_of(alert())}-2"]
     await at.repeats.flush()
     assert [counted(found)[0] for found in opened(fake)] == [None, "2"]
+
+
+async def test_an_api_server_that_goes_away_while_the_next_is_opened_loses_nothing(fake: FakeApi, api: Api) -> None:
+    at = desk(api)
+    await at.take(alert(), "falco")
+    close(fake, name_of(alert()), NOW + timedelta(seconds=30))
+    for _ in range(3):
+        await at.take(alert(seconds=60), "falco")
+    fake.faults.add(Fault(when=lambda call: call.verb == "create", how=Answer(500)))
+    await at.repeats.flush()
+    fake.faults.clear()
+    await at.repeats.flush()
+    await at.repeats.flush()
+    names = {found["metadata"]["name"]: counted(found)[0] for found in opened(fake)}
+    assert names == {name_of(alert()): None, f"{name_of(alert())}-2": "2"}
+
+
+async def test_a_megabyte_of_fields_is_not_kept_for_each_incident(fake: FakeApi, api: Api) -> None:
+    at = desk(api)
+    kept = []
+    for number in range(50):
+        fields = Fields({str(key): "x" * 1000 for key in range(200)})
+        kept.append(weakref.ref(fields))
+        big = alert(f"web-{number}", identity=(str(number),), fields=fields)
+        del fields
+        await at.take(big, "falco")
+        await at.take(big, "falco")
+    del big
+    gc.collect()
+    assert [reference() for reference in kept] == [None] * 50
 
 
 async def test_one_whose_incident_was_deleted_opens_it_anew(fake: FakeApi, api: Api) -> None:
@@ -355,7 +394,7 @@ async def test_a_storm_of_containers_lists_a_node_once(fake: FakeApi, api: Api) 
 async def test_ten_thousand_different_ones_are_remembered_and_no_more(fake: FakeApi, api: Api) -> None:
     counts = desk(api).repeats
     for number in range(10_001):
-        counts.learn(("shop", str(number)), Ref("Incident", str(number), "shop"), alert())
+        counts.learn(("shop", str(number)), Ref("Incident", str(number), "shop"), alert(), DECIDED)
     assert counts.count(("shop", "0"), alert()) is None
     assert counts.count(("shop", "1"), alert()) == Ref("Incident", "1", "shop")
 

@@ -57,7 +57,7 @@ class Desk:
         """
         if taken := self.at_once(alert):
             return taken
-        taken = await self._take(alert, turn)
+        taken = await self._take(alert, self.routes.decide(alert), turn)
         self._metrics.alerts.labels(alert.source, taken.outcome).inc()
         return taken
 
@@ -80,8 +80,7 @@ class Desk:
         known = self.repeats.count((opening.namespace, opening.name), alert)
         return Taken(Outcome.REPEATED, known.namespace or "", known.name) if known else None
 
-    async def _take(self, alert: Alert, turn: str) -> Taken:
-        decision = self.routes.decide(alert)
+    async def _take(self, alert: Alert, decision: Decision, turn: str) -> Taken:
         opening = incident(alert, decision)
         key = (opening.namespace, opening.name)
         while under_way := self._under_way.get(key):
@@ -106,7 +105,7 @@ class Desk:
         async with self._seats.seat(f"{turn} {alert.severity is Severity.CRITICAL}"):
             with lane(Lane.CUT):
                 try:
-                    return await self._create(key, opening, alert)
+                    return await self._create(key, opening, alert, decision)
                 except (NotFound, Forbidden, Invalid) as error:
                     return await self._keep(key, alert, decision, printable(error.message))
 
@@ -115,13 +114,13 @@ class Desk:
         log.error("alert kept as a plan", source=alert.source, rule=alert.rule, route=decision.route, why=why)
         plan = incident(alert, replace(decision, playbook=PLAYBOOK), lost=f"the API server refused it: {why}")
         try:
-            return await self._create(key, plan, alert)
+            return await self._create(key, plan, alert, decision)
         except (NotFound, Forbidden, Invalid) as error:
             words = f"namespace {decision.fallback_namespace} does not take it either: {printable(error.message)}"
             log.error("alert lost", source=alert.source, rule=alert.rule, summary=alert.summary, why=words)  # noqa: TRY400
             return Taken(Outcome.LOST, why=words)
 
-    async def _create(self, key: Key, opening: Opening, alert: Alert) -> Taken:
+    async def _create(self, key: Key, opening: Opening, alert: Alert, decision: Decision) -> Taken:
         """Create the first generation that is neither over nor of something else. Raises `ApiError`."""
         for generation in range(1, GENERATIONS + 1):
             name = opening.name if generation == 1 else f"{opening.name}-{generation}"
@@ -130,7 +129,7 @@ class Desk:
             found = None if created else await find(self._api, ref)
             if found and (news(alert, found) or not _covers(found, opening.body)):
                 continue
-            self.repeats.learn(key, ref, alert)
+            self.repeats.learn(key, ref, alert, decision)
             if created:
                 log.info("incident opened", incident=name, namespace=opening.namespace, rule=alert.rule)
                 return Taken(Outcome.OPENED, opening.namespace, name)
@@ -148,8 +147,8 @@ class Desk:
             return False
         return True
 
-    async def _again(self, _: Key, alert: Alert) -> None:
-        await self._take(alert, "repeats")
+    async def _again(self, alert: Alert, decision: Decision) -> None:
+        await self._take(alert, decision, "repeats")
 
 
 def _covers(found: Json, wanted: Json) -> bool:

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -17,6 +17,7 @@ from prometheus_client import Counter
 from firebreak.api.base import Json
 from firebreak.api.incident import State
 from firebreak.intake.alert import Alert
+from firebreak.intake.routes import Decision
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, Conflict, NotFound
 from firebreak.kube.survey import find
@@ -34,15 +35,16 @@ LARGEST = 999_999_999
 
 Key = tuple[str, str]
 """Namespace and name of the first incident of an alert, whatever its generation is by now."""
-Again = Callable[[Key, Alert], Awaitable[None]]
-"""Opens another incident for an alert whose incident is over, or gone."""
+Again = Callable[[Alert, Decision], Awaitable[None]]
+"""Opens another incident for an alert whose incident is over, or gone. Raises `ApiError`."""
 
 
 @dataclass(slots=True)
 class Known:
-    """An incident that this process opened or found, and what is not yet counted on it."""
+    """An incident that this process opened or found, and what is not yet counted on it. Small, for there are many."""
 
     ref: Ref
+    decision: Decision
     last: Alert
     uncounted: int = 0
     written: float = float("-inf")
@@ -65,10 +67,11 @@ class Repeats:
         """How many incidents have repeats that are not yet on record."""
         return len(self._due)
 
-    def learn(self, key: Key, ref: Ref, alert: Alert) -> None:
-        """Remember an incident that was just opened, or found to be there."""
+    def learn(self, key: Key, ref: Ref, alert: Alert, decision: Decision) -> None:
+        """Remember an incident that was just opened, or found to be there, and what was decided about its alert."""
         before = self._known.pop(key, None)
-        self._known[key] = Known(ref, alert, before.uncounted if before else 0, before.written if before else -SELDOM)
+        uncounted, written = (before.uncounted, before.written) if before else (0, float("-inf"))
+        self._known[key] = Known(ref, replace(decision, why=()), _small(alert), uncounted, written)
         if len(self._known) > MOST:
             forgotten, known = self._known.popitem(last=False)
             self._unwritten.inc(known.uncounted)
@@ -81,7 +84,7 @@ class Repeats:
             return None
         self._known.move_to_end(key)
         known.uncounted += 1
-        known.last = alert if alert.time > known.last.time else known.last
+        known.last = _small(alert) if alert.time > known.last.time else known.last
         if key not in self._due:
             self._due[key] = max(self._clock(), known.written + SELDOM)
             self._wake.set()
@@ -132,13 +135,7 @@ class Repeats:
         for _ in range(TRIES):
             found = await find(self._api, known.ref)
             if found is None or news(known.last, found):
-                del self._known[key]
-                known.uncounted -= 1  # the last one opens another incident
-                await self._again(key, known.last)
-                if known.uncounted and (other := self._known.get(key)):
-                    other.uncounted += known.uncounted
-                    self._due.setdefault(key, self._clock())
-                known.uncounted = 0
+                await self._opened_again(key, known)
                 return
             number, last = known.uncounted, known.last.time
             try:
@@ -147,6 +144,24 @@ class Repeats:
                 continue
             known.uncounted -= number
             return
+
+    async def _opened_again(self, key: Key, known: Known) -> None:
+        """Open another incident for the last repeat, and count the others there. Raises `ApiError`, nothing lost."""
+        del self._known[key]
+        try:
+            await self._again(known.last, known.decision)
+        except ApiError:
+            self._known.setdefault(key, known)
+            raise
+        others, known.uncounted = known.uncounted - 1, 0
+        if others and (other := self._known.get(key)):
+            other.uncounted += others
+            self._due.setdefault(key, self._clock())
+
+
+def _small(alert: Alert) -> Alert:
+    """The alert without what only routes look at, and a sender may fill with a megabyte."""
+    return replace(alert, fields={})
 
 
 def news(alert: Alert, found: Json) -> bool:
