@@ -6,7 +6,7 @@ policy; the bare client's starts when it receives the first of the two.
 
 from dataclasses import dataclass, fields
 
-from benchmarks.audit import answered, received
+from audited import answered, received
 from benchmarks.figures import Figure, Section
 from benchmarks.scene import Scene, milliseconds, scene
 from cluster.provider import ClusterInfo

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from benchmarks.audit import AuditLog
+from audited import AuditLog
 from benchmarks.figures import Figure, Section
 from benchmarks.replicas import replicas
 from benchmarks.waiting import Unmeasurable

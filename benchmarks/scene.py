@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from benchmarks.audit import AuditLog, Event, answered, received
+from audited import AuditLog, Event, answered, received
 from benchmarks.waiting import Unmeasurable, until
 from cluster.provider import ClusterInfo
 from firebreak.api.base import Json

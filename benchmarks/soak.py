@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.audit import AuditLog
+from audited import AuditLog
 from benchmarks.idle import ACCOUNT
 from benchmarks.scene import Scene, scene
 from benchmarks.waiting import Unmeasurable

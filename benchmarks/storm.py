@@ -7,7 +7,7 @@ fifty Incidents being created and stored; the bare client's is its calls alone.
 import asyncio
 from dataclasses import dataclass
 
-from benchmarks.audit import answered, received
+from audited import answered, received
 from benchmarks.figures import Figure, Section
 from benchmarks.scene import Scene, milliseconds, scene
 from cluster.provider import ClusterInfo

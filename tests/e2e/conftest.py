@@ -11,6 +11,7 @@ from typing import Protocol
 import pytest
 
 import installed
+from audited import AuditLog
 from cluster import s3
 from cluster.choose import choose
 from cluster.commands import run
@@ -33,6 +34,14 @@ class Kubectl(Protocol):
 def cluster() -> ClusterInfo:
     """The cluster, brought up if it is not; it is left running, for the next session is then quick."""
     return choose().up()
+
+
+@pytest.fixture
+def log(cluster: ClusterInfo) -> AuditLog:
+    """What the API server is asked from now on."""
+    if cluster.audit_log is None:
+        pytest.skip("this cluster names no audit log: set FIREBREAK_AUDIT_LOG")
+    return AuditLog(cluster.audit_log)
 
 
 @pytest.fixture

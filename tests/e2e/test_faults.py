@@ -3,10 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from audited import REFUSED, AuditLog, code
 from cluster import control
 from cluster.provider import ClusterInfo
 from conftest import Kubectl
@@ -41,7 +41,9 @@ def test_a_copy_that_its_node_broke_off_is_made_again(where: Place, program: str
 
 
 @pytest.mark.parametrize("program", ["etcd", "kube-apiserver"])
-def test_a_response_outlives_the_control_plane_and_does_nothing_twice(where: Place, program: str) -> None:
+def test_a_response_outlives_the_control_plane_and_does_nothing_twice(
+    where: Place, log: AuditLog, program: str
+) -> None:
     where.apply(
         account("web"),
         role("Role", "keys", "configmaps"),
@@ -64,8 +66,7 @@ def test_a_response_outlives_the_control_plane_and_does_nothing_twice(where: Pla
         where.condition("shell", condition, "True", seconds=120)
     assert where.evidence("shell").artifacts()["files/app.tar"].bytes > 400 * MIB
     assert where.evidence("shell").verified().ok
-    assert where.cluster.audit_log is not None
-    done = writes(where.cluster.audit_log, where.namespace)
+    done = writes(log, where.namespace)
     assert {what: done[what] for what in ("secrets database", "deployments web", "rolebindings keys")} == {
         "secrets database": 1,
         "deployments web": 1,
@@ -73,15 +74,12 @@ def test_a_response_outlives_the_control_plane_and_does_nothing_twice(where: Pla
     }
 
 
-def writes(audit_log: Path, namespace: str) -> Counter[str]:
+def writes(log: AuditLog, namespace: str) -> Counter[str]:
     """How often Firebreak wrote an object of a namespace, by resource and name."""
     found: Counter[str] = Counter()
-    for line in audit_log.read_text().splitlines():
-        if namespace not in line or FIREBREAK not in line:
-            continue
-        event = json.loads(line)
+    for event in log.seen(namespace, FIREBREAK):
         about = event.get("objectRef") or {}
-        done = event["stage"] == "ResponseComplete" and event["responseStatus"]["code"] < 300
-        if done and event["verb"] in {"create", "patch", "update", "delete"} and "dryRun" not in event["requestURI"]:
+        done = code(event) < REFUSED and "dryRun" not in event["requestURI"]
+        if done and event["verb"] in {"create", "patch", "update", "delete"}:
             found[f"{about.get('resource')} {about.get('name')}"] += 1
     return found

@@ -1,11 +1,13 @@
 """The quarantine lock over time: workloads that want their pod back, a release, a deleted Incident."""
 
 import json
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audited import AuditLog, code
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
 from conftest import Kubectl
@@ -33,6 +35,7 @@ def test_a_workload_lets_go_of_everything_but_the_held_pod(
     firebreak: str, cluster: ClusterInfo, kubectl: Kubectl, tmp_path: Path
 ) -> None:
     """Rollout, scale to zero and deletion by who may edit; then the namespace goes, held pod and all."""
+    log = AuditLog(cluster.audit_log) if cluster.audit_log else None
     with place(cluster, kubectl, "lock-owner") as at:
         victim, sibling = hold(at, "shell")
         uid = at.get("pod", victim)["metadata"]["uid"]
@@ -48,8 +51,8 @@ def test_a_workload_lets_go_of_everything_but_the_held_pod(
         )
         editor("delete", "deployment", "web", "--wait=false")
         at.wait(f"replicaset/{owner}", "delete")
-        if cluster.audit_log:
-            log, collector = cluster.audit_log, "system:serviceaccount:kube-system:generic-garbage-collector"
+        if log:
+            collector = "system:serviceaccount:kube-system:generic-garbage-collector"
             wait_until(lambda: refused_in(log, victim, collector), timeout=60, otherwise="no collector tried")
         assert running(at) == {victim: uid}
         kubectl("delete", "namespace", at.namespace, "--timeout=60s")
@@ -61,11 +64,9 @@ def running(at: Place) -> dict[str, str]:
     return {metadata["name"]: metadata["uid"] for metadata in found if "deletionTimestamp" not in metadata}
 
 
-def refused_in(log: Path, pod: str, user: str) -> bool:
+def refused_in(log: AuditLog, pod: str, user: str) -> bool:
     """Whether the audit log has this user refused the deletion of a pod."""
-    lines = (line for line in log.read_text().splitlines() if pod in line and user in line)
-    found = [json.loads(line) for line in lines]
-    return any(e["verb"] == "delete" and e.get("responseStatus", {}).get("code") == 403 for e in found)
+    return any(event["verb"] == "delete" and code(event) == HTTPStatus.FORBIDDEN for event in log.seen(pod, user))
 
 
 def test_who_may_release_passes_and_after_it_the_pod_is_like_any_other(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from audited import AuditLog
 from cluster import control
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
@@ -24,8 +25,6 @@ INCIDENTS = 8  # of one test
 
 @pytest.fixture
 def where(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Place]:
-    if cluster.audit_log is None:
-        pytest.skip("this cluster names no audit log: set FIREBREAK_AUDIT_LOG")
     with place(cluster, kubectl, "replicas") as found:
         names = [f"web-{number}" for number in range(INCIDENTS)]
         found.apply(*(pod(name, container(IDLE)) for name in names))
@@ -43,7 +42,7 @@ def chance() -> random.Random:
 
 @pytest.mark.parametrize("dies", ["leader", "follower"])
 def test_containment_goes_on_while_a_replica_is_killed(
-    where: Place, leadership: Leadership, chance: random.Random, dies: str
+    where: Place, log: AuditLog, leadership: Leadership, chance: random.Random, dies: str
 ) -> None:
     leader, *others = leadership.replicas()
     victim = leader if dies == "leader" else others[0]
@@ -53,12 +52,12 @@ def test_containment_goes_on_while_a_replica_is_killed(
         if number == moment:
             leadership.kill(victim)
     settled(where)
-    assert slowest(where) < GENEROUS
+    assert slowest(where, log) < GENEROUS
     Place(where.cluster, where.kubectl, "firebreak").ready("deployment/firebreak")
 
 
 def test_a_leader_without_network_is_replaced_and_does_nothing_twice_when_it_is_back(
-    where: Place, firebreak: str, kubectl: Kubectl, leadership: Leadership, breakable: None
+    where: Place, log: AuditLog, firebreak: str, kubectl: Kubectl, leadership: Leadership, breakable: None
 ) -> None:
     """Until everything is sealed: its process lives on, and believes to lead until its own clock says otherwise."""
     lost = leadership.leader()
@@ -69,7 +68,7 @@ def test_a_leader_without_network_is_replaced_and_does_nothing_twice_when_it_is_
             where.open(f"shell-{number}", f"web-{number}")
         wait_until(lambda: leadership.holder() not in {lost, ""}, timeout=60, otherwise="nobody took the Lease over")
         settled(where)
-    assert slowest(where) < GENEROUS
+    assert slowest(where, log) < GENEROUS
     wait_until(
         lambda: scrape(kubectl, firebreak, lost).value("firebreak_leader") == 0,
         timeout=30,

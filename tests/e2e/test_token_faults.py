@@ -3,13 +3,12 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from http import HTTPStatus
 
 import pytest
 
+from audited import AuditLog, answered, code
 from cluster import control
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
@@ -42,52 +41,26 @@ def home(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Place:
     return Place(cluster, kubectl, firebreak)
 
 
-@dataclass(frozen=True)
-class Log:
-    """The audit log from a byte on."""
-
-    path: Path
-    start: int
-
-    @classmethod
-    def now(cls, cluster: ClusterInfo) -> "Log":
-        assert cluster.audit_log is not None
-        return cls(cluster.audit_log, cluster.audit_log.stat().st_size)
-
-    def events(self, containing: str) -> Iterator[dict[str, Any]]:
-        """Answered requests since then whose line holds these words; one that is refused by 401 never completes."""
-        with self.path.open(encoding="utf-8") as file:
-            file.seek(self.start)
-            for line in file:
-                if containing in line and line.endswith("\n"):
-                    yield json.loads(line)
-
-    def tokens(self) -> dict[str, set[str]]:
-        """The ids of the tokens that each replica used, by its pod's name."""
-        found: dict[str, set[str]] = defaultdict(set)
-        for event in self.events("system:serviceaccount:firebreak:firebreak"):
-            extra = event["user"].get("extra") or {}
-            if f"{EXTRA}/pod-name" in extra:
-                found[extra[f"{EXTRA}/pod-name"][0]].update(extra[f"{EXTRA}/credential-id"])
-        return found
-
-    def refused(self, address: str) -> list[datetime]:
-        """When calls from an address were answered 401."""
-        return [
-            datetime.fromisoformat(event["stageTimestamp"])
-            for event in self.events(f'"{address}"')
-            if answered(event) == 401
-        ]
-
-    def issued(self) -> datetime:
-        """When the first token for Firebreak was issued."""
-        events = self.events("/serviceaccounts/firebreak/token")
-        return min(datetime.fromisoformat(event["stageTimestamp"]) for event in events if answered(event) == 201)
+def tokens(log: AuditLog) -> dict[str, set[str]]:
+    """The ids of the tokens that each replica used, by its pod's name."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for event in log.seen("system:serviceaccount:firebreak:firebreak"):
+        extra = event["user"].get("extra") or {}
+        if f"{EXTRA}/pod-name" in extra:
+            found[extra[f"{EXTRA}/pod-name"][0]].update(extra[f"{EXTRA}/credential-id"])
+    return found
 
 
-def answered(event: dict[str, Any]) -> int:
-    """The status code of the answer."""
-    return int((event.get("responseStatus") or {}).get("code", 0))
+def refused(log: AuditLog, address: str) -> list[datetime]:
+    """When calls from an address were answered 401."""
+    return [answered(event) for event in log.seen(f'"{address}"') if code(event) == HTTPStatus.UNAUTHORIZED]
+
+
+def issued(log: AuditLog) -> datetime:
+    """When the first token for Firebreak was issued."""
+    return min(
+        answered(event) for event in log.seen("/serviceaccounts/firebreak/token") if code(event) == HTTPStatus.CREATED
+    )
 
 
 def restart_kubelet() -> None:
@@ -97,29 +70,29 @@ def restart_kubelet() -> None:
 
 
 def test_a_token_that_the_kubelet_replaced_is_used_from_then_on(
-    where: Place, home: Place, leadership: Leadership
+    where: Place, home: Place, log: AuditLog, leadership: Leadership
 ) -> None:
-    replicas, log = leadership.replicas(), Log.now(where.cluster)
-    wait_until(lambda: set(log.tokens()) >= set(replicas), timeout=30, otherwise="not every replica calls")
-    before = log.tokens()
+    replicas = leadership.replicas()
+    wait_until(lambda: set(tokens(log)) >= set(replicas), timeout=30, otherwise="not every replica calls")
+    before = tokens(log)
     restart_kubelet()
     wait_until(
-        lambda: all(log.tokens()[replica] - before[replica] for replica in replicas),
+        lambda: all(tokens(log)[replica] - before[replica] for replica in replicas),
         timeout=120,
         otherwise="a replica still uses the token that was replaced",
     )
     where.open("shell-0", "web-0")
     where.condition("shell-0", "Contained", "True/Enforced")
     where.condition("shell-0", "EvidencePreserved", "True/Sealed")
-    assert slowest(where) < GENEROUS
-    assert all(not log.refused(each) for each in addresses(home).values())
+    assert slowest(where, log) < GENEROUS
+    assert all(not refused(log, each) for each in addresses(home).values())
 
 
 def test_while_no_replica_is_known_each_says_so_and_when_they_are_what_came_is_contained(
-    where: Place, home: Place, kubectl: Kubectl, leadership: Leadership
+    where: Place, home: Place, log: AuditLog, kubectl: Kubectl, leadership: Leadership
 ) -> None:
     """The account is made anew: no token of the old one is taken any more."""
-    replicas, log = leadership.replicas(), Log.now(where.cluster)
+    replicas = leadership.replicas()
     before = {each: restarts(home, each) for each in replicas}
     anew(home, "serviceaccount/firebreak")
     for replica in replicas:
@@ -134,9 +107,8 @@ def test_while_no_replica_is_known_each_says_so_and_when_they_are_what_came_is_c
     restart_kubelet()
     for number in range(INCIDENTS):
         where.condition(f"shell-{number}", "Contained", "True/Enforced")
-    renewed = log.issued()
-    assert where.cluster.audit_log is not None
-    _, cut = stamps(where.cluster.audit_log, where.namespace)
+    renewed = issued(log)
+    _, cut = stamps(log, where.namespace)
     late = sorted((at - renewed).total_seconds() for at in cut.values())
     print("token issued to contained, seconds:", late)  # noqa: T201 - the measure
     assert late[-1] < GENEROUS
@@ -145,20 +117,22 @@ def test_while_no_replica_is_known_each_says_so_and_when_they_are_what_came_is_c
     home.ready("deployment/firebreak")
     for replica, address in addresses(home).items():
         assert TAKEN in home.kubectl("logs", replica, "-n", home.namespace)
-        refused = log.refused(address)
-        rate = len(refused) / (refused[-1] - refused[0]).total_seconds()
+        times = refused(log, address)
+        rate = len(times) / (times[-1] - times[0]).total_seconds()
         print(f"{replica}: refused calls a second: {rate:.1f}")  # noqa: T201 - the measure
         assert rate < OFTEN
     assert {each: restarts(home, each) for each in replicas} == before
 
 
-def test_containment_goes_on_while_the_leader_is_not_known(where: Place, home: Place, leadership: Leadership) -> None:
+def test_containment_goes_on_while_the_leader_is_not_known(
+    where: Place, home: Place, log: AuditLog, leadership: Leadership
+) -> None:
     """Its pod is deleted while its node's kubelet is away: its process lives on with a token that is dead."""
-    leader, log = leadership.leader(), Log.now(where.cluster)
+    leader = leadership.leader()
     address = addresses(home)[leader]
     with control.stopped("kubelet"):
         home.kubectl("delete", "pod", leader, "-n", home.namespace, "--force", "--grace-period=0")
-        wait_until(lambda: log.refused(address), timeout=60, otherwise="the leader's token is still taken")
+        wait_until(lambda: refused(log, address), timeout=60, otherwise="the leader's token is still taken")
         for number in range(INCIDENTS):
             where.open(f"shell-{number}", f"web-{number}")
         for number in range(INCIDENTS):
@@ -166,7 +140,7 @@ def test_containment_goes_on_while_the_leader_is_not_known(where: Place, home: P
     for number in range(INCIDENTS):
         where.condition(f"shell-{number}", "Contained", "True/Enforced", seconds=60)
         where.condition(f"shell-{number}", "EvidencePreserved", "True/Sealed", seconds=90)
-    assert slowest(where) < GENEROUS
+    assert slowest(where, log) < GENEROUS
     assert leadership.leader() != leader
     home.ready("deployment/firebreak")
 
