@@ -179,6 +179,12 @@ class DescribeSource(Source):
             await asyncio.wait({listener}, timeout=1)  # a child of kubectl could keep the pipe open
             listener.cancel()
 
+    def _too_slow(self) -> StreamEnded:
+        """No container is asked anything here: who is slow is the API server, or this replica in a storm."""
+        idle, total = self.limits.idle_seconds, self.limits.total_seconds
+        text = f"kubectl printed nothing for {idle:g} s, or was not done after {total:g} s; "
+        return StreamEnded(Reason.KUBECTL_SLOW, f"{text}the API server or this replica is busy.")
+
     async def _read(self, process: asyncio.subprocess.Process) -> bytes:
         if process.stdout is None:
             return b""

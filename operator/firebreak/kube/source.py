@@ -78,6 +78,7 @@ class Reason(StrEnum):
     UNEXPECTED_EXCLUSION = "UnexpectedExclusion"
     KUBECTL_NOT_FOUND = "KubectlNotFound"
     KUBECTL_FAILED = "KubectlFailed"
+    KUBECTL_SLOW = "KubectlSlow"
 
 
 INTERRUPTIONS = frozenset(
@@ -87,10 +88,11 @@ INTERRUPTIONS = frozenset(
         Reason.UNAUTHORIZED,
         Reason.SERVER_ERROR,
         Reason.SERVER_STARTING,
+        Reason.KUBECTL_SLOW,
     }
 )
 """What may lie between us and the container alone: a restart of kubelet, container runtime or API server, an expired
-token. If the container lives on, it can be read again."""
+token, a replica that is busy. If the container lives on, it can be read again."""
 
 
 @dataclass(frozen=True, slots=True)
