@@ -1,8 +1,10 @@
 """The image as it runs in the cluster: confined by its manifests, and as its bill of materials says."""
 
+import hashlib
 import json
 import re
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,19 @@ from packaging.requirements import Requirement
 
 from cluster.provider import ClusterError, ClusterInfo
 from conftest import Kubectl
+from firebreak.detect.rules import SHIPPED
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SBOM = "/usr/share/doc/firebreak/sbom.cdx.json"
 INSTALLED = "import importlib.metadata as m; print(*sorted({d.name.lower() for d in m.distributions()}))"
+RULES = """
+import hashlib
+from firebreak.detect.rules import SHIPPED
+for file in SHIPPED.glob("*.yaml"):
+    print(hashlib.sha256(file.read_bytes()).hexdigest(), file)
+"""
 PRIVILEGED = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -144,6 +153,17 @@ def test_the_bill_lists_the_base_and_kubectl_with_its_modules(bill: Any, running
     assert running.out("sha256sum", "/usr/local/bin/kubectl") == f"{digest}  /usr/local/bin/kubectl\n"
     assert {"k8s.io/client-go", "github.com/spf13/cobra"} <= set(listed(bill, "pkg:golang/"))
     assert running.out("python3", "--version") == f"Python {programs['python3']['version']}\n"
+
+
+def test_the_rules_of_detection_are_in_the_wheel_and_in_the_image(running: Running) -> None:
+    shipped = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in SHIPPED.glob("*.yaml")}
+    (wheel,) = (ROOT / ".build" / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        rules = [Path(name) for name in packed.namelist() if Path(name).parent.name == "shipped"]
+        assert {rule.name: hashlib.sha256(packed.read(str(rule))).hexdigest() for rule in rules} == shipped
+    hashed = running.out("python3", "-c", RULES)
+    assert {Path(file).name: digest for digest, file in map(str.split, hashed.splitlines())} == shipped
+    assert "cases of" in running.out("firebreak", "rules", "test")
 
 
 def test_preflight_inside_the_pod_sees_rights_guards_and_store(running: Running) -> None:
