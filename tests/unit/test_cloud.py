@@ -21,10 +21,10 @@ from firebreak.api.playbook import Approval
 from firebreak.api.status import ChangeState, IncidentStatus
 from firebreak.engine.case import clouds_of, pin
 from firebreak.engine.hook import CloudHook, cloud_hook
-from firebreak.engine.outgoing import PostLimits
 from firebreak.engine.permit import gate
 from firebreak.evidence.store import EvidenceStore
 from firebreak.model.facts import Account
+from firebreak.outward.posting import PostLimits
 from firebreak.settings import Settings
 from firebreak.steps.cloud import CloudIdentity, Kind, merged, of_account, of_nodes, of_pod, recorded
 from harness import replica

@@ -9,10 +9,10 @@ from yarl import URL
 from fake_api import FakeApi
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices, changed, wait_of
-from firebreak.engine.outgoing import PostLimits
 from firebreak.engine.webhook import MOST_WAITING, Address, Webhook, address
 from firebreak.evidence.store import EvidenceStore
 from firebreak.model.notice import Format, Notice
+from firebreak.outward.posting import PostLimits
 from firebreak.settings import Settings
 from harness import Replica, replica
 from receiver import Receiver, Reply, receiving

@@ -13,13 +13,13 @@ from yarl import URL
 
 from firebreak.api.status import ChangeState
 from firebreak.engine.execute import Result
-from firebreak.engine.outgoing import DEFAULT_LIMITS, PostError, PostLimits, post
 from firebreak.model.change import Change
 from firebreak.model.clock import Clock
 from firebreak.model.loose import text
 from firebreak.model.names import IncidentRef
 from firebreak.model.record import stamp
 from firebreak.model.words import printable
+from firebreak.outward.posting import DEFAULT_LIMITS, PostError, PostLimits, post
 from firebreak.settings import Settings
 
 LONGEST_WORDS = 200  # characters of what the hook says

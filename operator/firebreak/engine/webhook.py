@@ -15,9 +15,9 @@ import structlog
 from yarl import URL
 
 from firebreak.engine.metrics import FAILED, POSTED, Metrics
-from firebreak.engine.outgoing import DEFAULT_LIMITS, PostError, PostLimits, post
 from firebreak.engine.work import Work
 from firebreak.model.notice import Format, Notice, body
+from firebreak.outward.posting import DEFAULT_LIMITS, PostError, PostLimits, post
 from firebreak.service.supervise import supervise
 from firebreak.settings import Settings
 

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from firebreak.engine.outgoing import PostError, PostLimits, PostUnavailable, post
+from firebreak.outward.posting import PostError, PostLimits, PostUnavailable, post
 from receiver import Reply, receiving
 
 QUICK = PostLimits(timeout=0.3, budget=5.0, longest_pause=0.05)

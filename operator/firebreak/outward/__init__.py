@@ -1,0 +1,1 @@
+"""What leaves the cluster by itself: posts to servers that the settings name, and lines for a SIEM."""
