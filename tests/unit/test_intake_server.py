@@ -140,6 +140,33 @@ async def test_headers_without_end_are_cut(fake: FakeApi) -> None:
         assert sender.metric('refused_total{reason="malformed"}') == 1
 
 
+async def test_a_head_that_is_long_in_all_is_cut_before_it_is_whole(fake: FakeApi) -> None:
+    """Seen: 480 connections with 120 headers of 8 KiB each, and no credentials, took a gigabyte."""
+    async with intake(fake) as sender:
+        reader, writer = await asyncio.open_connection("127.0.0.1", sender.intake.port)
+        writer.write(b"POST /falco HTTP/1.1\r\nHost: x\r\n")
+        for number in range(5):
+            writer.write(b"X-%d: %b\r\n" % (number, b"y" * 8000))
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert sender.metric('refused_total{reason="malformed"}') == 1
+
+
+async def test_a_body_is_no_head_however_long_it_is_and_however_slowly_it_comes(fake: FakeApi) -> None:
+    async with intake(fake) as sender:
+        reader, writer = await asyncio.open_connection("127.0.0.1", sender.intake.port)
+        for pod in ("web-1", "web-2"):
+            body = json.dumps(falco(pod, fields={"x": "y" * 50_000})).encode()
+            writer.write(b"POST /falco HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
+            for start in range(0, len(body), 10_000):
+                writer.write(body[start : start + 10_000])
+                await writer.drain()
+                await asyncio.sleep(0)
+            assert (await asyncio.wait_for(reader.readuntil(b"}"), 10)).startswith(b"HTTP/1.1 202 ")
+        writer.close()
+
+
 async def test_what_is_no_http_is_refused_and_leaves_no_traceback_in_the_log(
     fake: FakeApi, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,6 +23,8 @@ FULL = 0.2  # seconds between looks at whether a connection ended
 SHARE = 4  # one address may hold one connection in so many
 LINGER = 1.0  # seconds for which what follows a refusal is read and thrown away, so that the sender sees the answer
 LONGEST_LINE = 8190  # bytes of the request line, and of each header
+LONGEST_HEAD = 2**15  # bytes of both together that are held while the head is not whole: nobody has proven anything yet
+TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -48,9 +50,41 @@ class _Malformed(logging.Logger):
     def _refused(self, args: tuple[object, ...], error: object) -> bool:
         if not isinstance(error, HttpProcessingError):
             return False
-        words = "this is no HTTP/1.1 request with at most 128 headers of 8 KiB"
+        words = "this is no HTTP/1.1 request with a head of at most 32 KiB, in 128 headers of 8 KiB"
         self._refusals.note(plain(str(args[0])), Refused(400, "malformed", words))
         return True
+
+
+class _Connection(web.RequestHandler):
+    """One connection. aiohttp bounds headers one by one, which is a megabyte of each connection: here all of them."""
+
+    __slots__ = ("_head",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count from here on."""
+        self._head = 0
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes while a request is waited for: it is part of a head."""
+        super().data_received(data)
+        if self._waiter is None or self._waiter.done():
+            self._head = 0
+            return
+        self._head += len(data)
+        if self._head > LONGEST_HEAD and isinstance(self.transport, asyncio.Transport):
+            peer = self.peername
+            address = peer[0] if isinstance(peer, tuple) else ""
+            self.log_exception("from %s", address, exc_info=HttpProcessingError(code=431))
+            self.transport.write(TOO_LONG)
+            self.force_close()
+
+
+class _Http(web.Server):
+    """aiohttp's server with connections of ours."""
+
+    def __call__(self) -> _Connection:
+        return _Connection(self, loop=self._loop, **self._kwargs)
 
 
 class Listener:
@@ -70,7 +104,7 @@ class Listener:
         self._most = most
         self._head_seconds = head_seconds
         self._greeting: dict[asyncio.Task[None], str] = {}
-        self._http = web.Server(
+        self._http = _Http(
             handler,
             keepalive_timeout=head_seconds,  # counts from the connection's beginning, and again after each answer
             lingering_time=LINGER,
