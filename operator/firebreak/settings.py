@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -10,6 +12,7 @@ from yarl import URL
 
 from firebreak.model.notice import DEFAULT_TEMPLATE, Format, checked
 
+STDOUT = "-"
 HEADER = re.compile(r"[A-Za-z0-9-]+: *[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
@@ -35,8 +38,34 @@ def _header(value: SecretStr) -> SecretStr:
     return value
 
 
+def _lines(value: str) -> str:
+    if value not in {"", STDOUT} and not Path(value).is_absolute():
+        message = f"want the path of a file from / on, or `{STDOUT}` for stdout"
+        raise ValueError(message)
+    return value
+
+
+def as_headers(header: SecretStr | None) -> Mapping[str, str]:
+    """Return the header of a setting as an HTTP client takes it; empty without one."""
+    name, _, value = (header.get_secret_value() if header else "").partition(":")
+    return {name.strip(): value.strip()} if name else {}
+
+
 HttpUrl = Annotated[SecretStr, AfterValidator(_http)]
 """A URL that may be a secret in itself, as Slack's are."""
+Header = Annotated[SecretStr, AfterValidator(_header)]
+"""One header of a request, most often with a password in it."""
+EcsFile = Annotated[
+    str,
+    AfterValidator(_lines),
+    Field(description="Where what a SIEM is told goes as lines of ECS: a file, or `-` for stdout; see siem.md."),
+]
+CloudEventsUrl = Annotated[
+    HttpUrl | None, Field(description="Where the same is posted as CloudEvents; keep it in a Secret.")
+]
+CloudEventsHeader = Annotated[
+    Header | None, Field(description="A header of these posts as `NAME: VALUE`, for servers that want one.")
+]
 StoreOptions = Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_options)]
 
 
@@ -101,13 +130,16 @@ class Settings(BaseSettings):
         default=None, min_length=16, description="The key that signs these calls; keep it in a Secret."
     )
     notify_url: HttpUrl | None = Field(default=None, description="Where notifications are posted; keep it in a Secret.")
-    notify_header: Annotated[SecretStr, AfterValidator(_header)] | None = Field(
+    notify_header: Header | None = Field(
         default=None, description="A header of these posts as `NAME: VALUE`, for servers that want one."
     )
     notify_format: Format = Field(default=Format.SLACK, description="`slack` (`text` without markup), or `json`.")
     notify_template: Annotated[str, AfterValidator(checked)] = Field(
         default=DEFAULT_TEMPLATE, max_length=2000, description="A notification in words, see notifications.md."
     )
+    ecs_file: EcsFile = ""
+    cloudevents_url: CloudEventsUrl = None
+    cloudevents_header: CloudEventsHeader = None
 
     @model_validator(mode="after")
     def _no_unsigned_call(self) -> Self:
@@ -115,3 +147,15 @@ class Settings(BaseSettings):
             message = "FIREBREAK_CLOUD_HOOK_URL and FIREBREAK_CLOUD_HOOK_KEY go together: no call is made unsigned"
             raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def _no_nameless_source(self) -> Self:
+        named(self.cluster, self.cloudevents_url, "FIREBREAK_")
+        return self
+
+
+def named(cluster: str, cloudevents_url: SecretStr | None, prefix: str) -> None:
+    """Refuse CloudEvents of a cluster without a name. Raises ValueError."""
+    if cloudevents_url and not cluster:
+        message = f"{prefix}CLOUDEVENTS_URL needs {prefix}CLUSTER: each event says which cluster it comes from"
+        raise ValueError(message)

@@ -17,6 +17,7 @@ from firebreak.engine.known import Known
 from firebreak.engine.metrics import Metrics
 from firebreak.engine.notices import Notices
 from firebreak.engine.webhook import Webhook, address
+from firebreak.engine.work import Work
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.client import Api
 from firebreak.kube.configuration import Configuration
@@ -24,6 +25,7 @@ from firebreak.kube.guard import Guards
 from firebreak.kube.retries import CallLimits
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State
+from firebreak.outward.sink import Sink, outputs
 from firebreak.settings import Settings
 
 PROVEN = Enforcement(State.PROVEN, "2026-11-21T00:00:00Z", "seen")
@@ -127,11 +129,12 @@ async def replica(
 def _tools(api: Api, settings: Settings, clock: Clock, store: EvidenceStore | None) -> Tools:
     metrics, there = Metrics(), address(settings)
     webhook = Webhook(there, metrics) if there else None
+    siem = Sink(outputs(settings), Work.SIEM, metrics.siem_records, metrics.background_failures)
     return Tools(
         api=api,
         settings=settings,
         clock=clock,
-        notices=Notices(api, clock, settings.pod, webhook, settings.cluster),
+        notices=Notices(api, clock, settings.pod, webhook, settings.cluster, siem),
         tiers=Tiers(api),
         guards=Guards(api, "firebreak"),
         metrics=metrics,

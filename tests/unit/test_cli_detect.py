@@ -9,6 +9,7 @@ import yaml
 
 from cli_harness import bare
 from detecting import rule
+from ecs_fields import assert_ecs
 
 NOW = "2026-11-21T10:00:00.000000Z"
 
@@ -102,6 +103,28 @@ def test_a_table_for_people_hides_what_an_attacker_put_into_a_name(tmp_path: Pat
     assert ran.code == 1
     assert ran.out.split()[:8] == ["TIME", "LEVEL", "RULE", "USER", "VERB", "RESOURCE", "NAMESPACE", "NAME"]
     assert "\x1b" not in ran.out
+
+
+@pytest.mark.parametrize("options", [("detect", "-o", "ecs"), ("detect", "--output", "ecs")])
+def test_findings_are_printed_as_a_siem_reads_them(tmp_path: Path, rules: str, options: tuple[str, ...]) -> None:
+    ran = bare(*options, "--rules", rules, log(tmp_path, event(), event("list", auditID="a2")))
+    assert ran.code == 1
+    documents = [json.loads(line) for line in ran.out.splitlines()]
+    for document in documents:
+        assert_ecs(document)
+    assert [(each["rule"]["id"], each["event"]["severity"]) for each in documents] == [("got", 73), ("listed", 21)]
+
+
+def test_the_form_may_stand_before_the_command_and_the_one_behind_it_wins(tmp_path: Path, rules: str) -> None:
+    file = log(tmp_path, event())
+    assert "rule: got" in bare("-o", "yaml", "detect", "--rules", rules, file).out
+    assert "got" in json.loads(bare("-o", "yaml", "detect", "-o", "json", "--rules", rules, file).out)["rule"]
+
+
+def test_no_other_command_has_the_form_of_a_siem() -> None:
+    ran = bare("status", "-o", "ecs")
+    assert ran.code == 2
+    assert "'ecs' is not one of" in ran.err
 
 
 def test_a_gzipped_file_is_read(tmp_path: Path, rules: str) -> None:

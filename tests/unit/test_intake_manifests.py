@@ -79,6 +79,11 @@ def test_tokens_and_authorities_are_optional_and_a_certificate_is_not() -> None:
     }
 
 
+def test_what_it_posts_to_a_siem_with_comes_from_a_secret_of_its_own_that_need_not_be_there() -> None:
+    (container,) = spec()["containers"]
+    assert {"secretRef": {"name": "firebreak-intake-outgoing", "optional": True}} in container["envFrom"]
+
+
 def test_it_has_the_time_to_open_what_it_accepted() -> None:
     assert spec()["terminationGracePeriodSeconds"] == 50 > 2 * 20 + 5
 

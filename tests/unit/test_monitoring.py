@@ -70,7 +70,7 @@ def test_an_alert_says_how_bad_it_is_what_it_means_and_what_to_do(rule: dict[str
 def test_there_is_an_alert_for_each_thing_that_must_not_go_unseen() -> None:
     assert {rule["alert"].removeprefix("Firebreak") for rule in RULES} == {
         "ContainmentLost", "Undone", "WaitsForApproval", "CaptureFailing", "Stalled", "GuardMissing", "Down", "Refused",
-        "NoLeader", "NotificationsFailing", "BackgroundFailing", "AlertsLost", "AlertsRefused",
+        "NoLeader", "NotificationsFailing", "SiemFailing", "BackgroundFailing", "AlertsLost", "AlertsRefused",
     }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ import typer
 from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.rules import load
 from firebreak.cli.session import Session
-from firebreak.cli.terminal import Form, Terminal, table
+from firebreak.cli.terminal import FindingForm, Form, Terminal, table
 from firebreak.detect.decoding import Malformed
+from firebreak.detect.ecs import finding_record
 from firebreak.detect.evaluate import Detector
 from firebreak.detect.event import Event, ObjectRef
 from firebreak.detect.finding import Finding, Level
@@ -23,9 +24,17 @@ STDIN: Final = Path("-")
 HEADERS: Final = ("TIME", "LEVEL", "RULE", "USER", "VERB", "RESOURCE", "NAMESPACE", "NAME")
 
 
-def run(session: Session, files: Sequence[Path], rules: Sequence[Path] | None, allow: Path | None, level: str) -> None:
+def run(
+    session: Session,
+    files: Sequence[Path],
+    rules: Sequence[Path] | None,
+    allow: Path | None,
+    level: str,
+    output: FindingForm | None,
+) -> None:
     """Look at all files and print what is found. Raises `Failure`, and typer's Exit with 1 when something was."""
-    terminal, form = session.terminal, session.options.output
+    form = output or FindingForm(session.options.output or Form.JSON)
+    terminal = session.terminal if form is FindingForm.ECS else Terminal(Form(form))
     try:
         lowest = list(Level).index(Level(level))
     except ValueError:
@@ -34,13 +43,13 @@ def run(session: Session, files: Sequence[Path], rules: Sequence[Path] | None, a
         detector = Detector(load(terminal, rules, allow))
     except Failure as failure:
         raise Failure(failure.message, failure.hint, Exit.USAGE) from None
-    found = (row(each) for each in _findings(terminal, detector, files) if list(Level).index(each.level) >= lowest)
-    if form in {None, Form.JSON}:
+    found = (each for each in _findings(terminal, detector, files) if list(Level).index(each.level) >= lowest)
+    if form in {FindingForm.JSON, FindingForm.ECS}:
         count = 0
         for count, each in enumerate(found, start=1):  # noqa: B007 - as it is found: a log may be long
-            terminal.record(each)
+            terminal.record(row(each) if form is FindingForm.JSON else finding_record(each, "").document)
     else:
-        every = list(found)
+        every = [row(each) for each in found]
         count = len(every)
         terminal.emit(every, lambda: table(HEADERS, ([each[h.lower()] for h in HEADERS] for each in every)))
     if count:

@@ -63,9 +63,12 @@ class Session:
 
 
 def command(function: Callable[Concatenate[Session, P], None]) -> Callable[..., None]:
-    """Give a command the shared options; its first parameter becomes the session."""
+    """Give a command the shared options; its first parameter becomes the session.
+
+    A command that has an option of such a name has its own instead.
+    """
     own = list(inspect.signature(function).parameters.values())[1:]
-    shared = list(inspect.signature(Options).parameters.values())
+    shared = [p for p in inspect.signature(Options).parameters.values() if p.name not in {o.name for o in own}]
     keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 

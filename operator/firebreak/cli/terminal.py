@@ -26,6 +26,15 @@ class Form(StrEnum):
     YAML = "yaml"
 
 
+class FindingForm(StrEnum):
+    """How findings are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    ECS = "ecs"
+
+
 def words(value: object, style: str = "") -> Text:
     """Return text as it is: no markup, no control characters."""
     return Text(clean(value), style=style, overflow="fold")

@@ -11,6 +11,7 @@ from firebreak.api.base import Json
 from firebreak.api.playbook import STEP_NAMES
 from firebreak.engine.work import Work
 from firebreak.model.loose import mapping, mappings, text
+from firebreak.outward.sink import counter
 from firebreak.service.health import observe_process
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -72,6 +73,7 @@ class Metrics:
         self.undone = self._counter("undone", "Cuts and revocations that somebody undid.", "step")
         self.evidence_bytes = self._counter("evidence_bytes", "Bytes of evidence stored.")
         self.notifications = self._counter("notifications", "Notifications to the webhook by result.", "result")
+        self.siem_records = counter("firebreak_siem_records_total", self.registry)
         self.background_failures = self._counter(
             "background_failures", "Background work that raised, and was begun again.", "work"
         )

@@ -1,4 +1,4 @@
-"""What people are told: for each condition that turned an Event and, where one is set, the outgoing webhook.
+"""What is told: an Event for each condition that turned, and the outgoing webhook and a SIEM where they are set.
 
 This is the one place that decides what is told. Repeats are not, with one exception: that somebody is waited for is
 offered to the webhook until it took it, for which the status keeps a mark (`status.notified`). So it comes at least
@@ -21,6 +21,8 @@ from firebreak.kube.errors import AlreadyExists, ApiError
 from firebreak.model.clock import Clock
 from firebreak.model.incident import Incident
 from firebreak.model.notice import Notice, Turned
+from firebreak.model.record import stamp
+from firebreak.model.transition import transitions
 from firebreak.model.verdict import (
     ACTION,
     CONTAINED,
@@ -34,12 +36,14 @@ from firebreak.model.verdict import (
     UNDERWAY,
     approve_command,
 )
+from firebreak.outward.sink import Sink
 
 log = structlog.get_logger()
 
 TOLD: Final = frozenset({CONTAINED, CORDONED, EVIDENCE, IDENTITY, ROTATED, RECOVERED, NODE, ACTION, STALLED})
 ALARMING: Final = frozenset({(ACTION, "True"), (STALLED, "True"), (NODE, "True"), (CONTAINED, "False")})
 QUIET: Final = frozenset({(ACTION, "False"), (STALLED, "False"), (NODE, "False")})  # nothing happened: nothing to tell
+GRACE = 3.0  # seconds: of the 30 in which the process has to end
 LONGEST = 1024  # characters of an Event's message, by the API server's validation
 
 
@@ -47,13 +51,20 @@ class Notices:
     """Tells people about incidents."""
 
     def __init__(
-        self, api: Api, clock: Clock, reporter: str, webhook: Webhook | None = None, cluster: str = ""
+        self,
+        api: Api,
+        clock: Clock,
+        reporter: str,
+        webhook: Webhook | None = None,
+        cluster: str = "",
+        siem: Sink | None = None,
     ) -> None:
         self._api = api
         self._clock = clock
         self._reporter = reporter
         self._webhook = webhook
         self._cluster = cluster
+        self._siem = siem
         self._posting: set[asyncio.Task[None]] = set()
         self._offered: dict[str, str] = {}  # by incident's uid, which wait for a person the webhook has in hand or took
 
@@ -65,6 +76,10 @@ class Notices:
         turned = changed(before, after)
         for condition in turned:
             self._send(incident, self._turned(incident, condition))
+        if self._siem:
+            now = stamp(self._clock())
+            for told in transitions(incident, before, after, turned, cluster=self._cluster, now=now):
+                self._siem.offer(told)
         if self._webhook:
             self._notify(self._webhook, incident, after, turned, notified, opened=not before.get("conditions"))
 
@@ -106,12 +121,14 @@ class Notices:
         task.add_done_callback(self._posting.discard)
 
     async def close(self) -> None:
-        """Drop what is not posted yet."""
+        """Drop what is not posted yet; what a SIEM is told has a moment to go out."""
         for task in self._posting:
             task.cancel()
         await asyncio.gather(*self._posting, return_exceptions=True)
         if self._webhook:
             await self._webhook.close()
+        if self._siem:
+            await self._siem.close(GRACE)
 
     def _turned(self, incident: Incident, condition: Json) -> Json:
         kind, status, reason = condition["type"], condition["status"], condition["reason"]

@@ -28,6 +28,7 @@ from firebreak.kube.guard import Guards
 from firebreak.kube.tiers import Tiers
 from firebreak.model.enforcement import Enforcement, State
 from firebreak.model.tiers import TIERS
+from firebreak.outward.sink import Sink, outputs
 from firebreak.service import health
 from firebreak.service.supervise import TURN, Run, attempt, supervise
 from firebreak.settings import Settings
@@ -71,11 +72,12 @@ class Runtime:
         api = await Api.connect(settings.kubeconfig)
         metrics, there = Metrics(), address(settings)
         webhook = Webhook(there, metrics) if there else None
+        siem = Sink(outputs(settings), Work.SIEM, metrics.siem_records, metrics.background_failures)
         tools = Tools(
             api=api,
             settings=settings,
             clock=now,
-            notices=Notices(api, now, settings.pod, webhook, settings.cluster),
+            notices=Notices(api, now, settings.pod, webhook, settings.cluster, siem),
             tiers=Tiers(api),
             guards=Guards(api, settings.namespace),
             metrics=metrics,

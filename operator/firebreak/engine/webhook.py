@@ -19,7 +19,7 @@ from firebreak.engine.work import Work
 from firebreak.model.notice import Format, Notice, body
 from firebreak.outward.posting import DEFAULT_LIMITS, PostError, PostLimits, post
 from firebreak.service.supervise import supervise
-from firebreak.settings import Settings
+from firebreak.settings import Settings, as_headers
 
 log = structlog.get_logger()
 
@@ -41,12 +41,11 @@ def address(settings: Settings) -> Address | None:
     """Return where the settings send notices, None for nowhere."""
     if settings.notify_url is None:
         return None
-    name, _, value = (settings.notify_header.get_secret_value() if settings.notify_header else "").partition(":")
     return Address(
         URL(settings.notify_url.get_secret_value()),
         settings.notify_format,
         settings.notify_template,
-        {name.strip(): value.strip()} if name else {},
+        as_headers(settings.notify_header),
     )
 
 

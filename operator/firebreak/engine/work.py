@@ -16,3 +16,4 @@ class Work(StrEnum):
     WATCH = "watch"
     CREDENTIALS = "credentials"
     WEBHOOK = "webhook"
+    SIEM = "siem"

@@ -30,13 +30,16 @@ SENDER = "audit rules"
 
 Feed = Callable[[Event], list[Finding]]
 """All rules and correlations; an event that was seen before finds nothing."""
+Tell = Callable[[Finding], None]
+"""Tells a SIEM; never waits for it."""
 
 
 class AuditStream:
     """Batches of audit events through the rules; each finding is an alert like any other."""
 
-    def __init__(self, feed: Feed, backlog: Backlog, budget: Budget, metrics: Metrics) -> None:
+    def __init__(self, feed: Feed, tell: Tell, backlog: Backlog, budget: Budget, metrics: Metrics) -> None:
         self._feed = feed
+        self._tell = tell
         self._backlog = backlog
         self._budget = budget
         self._metrics = metrics
@@ -87,6 +90,7 @@ class AuditStream:
 
     async def _hand_on(self, finding: Finding) -> None:
         self._metrics.findings.labels(finding.level).inc()
+        self._tell(finding)
         alert = findings.alert(finding)
         while not self._backlog.put(alert, SENDER):
             await self._backlog.room()

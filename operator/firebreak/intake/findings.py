@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from firebreak.detect.event import Event, User
 from firebreak.detect.finding import Aim, Finding, Level
+from firebreak.detect.telling import object_name, peer, summary, user_name
 from firebreak.intake.alert import Alert, Severity, Subject
 from firebreak.intake.formats.parsed import MOST_NAME, Names, account, identity, line
 
@@ -30,7 +29,7 @@ def alert(finding: Finding) -> Alert:
     """
     names, last = Names(), finding.events[-1]
     subject = _callers(finding.events, names) if finding.aim is Aim.CALLER else _object(last, names)
-    user, ref = _user(last.user), last.object_ref
+    user, ref = user_name(last.user), last.object_ref
     fields = {
         "user": user,
         "verb": last.verb,
@@ -38,8 +37,8 @@ def alert(finding: Finding) -> Alert:
         "subresource": ref.subresource if ref else "",
         "apiGroup": ref.api_group if ref else "",
         "namespace": ref.namespace if ref else "",
-        "name": _name(last),
-        "sourceIP": _peer(last),
+        "name": object_name(last),
+        "sourceIP": peer(last),
         "userAgent": last.user_agent,
         "tags": ",".join(finding.tags),
     } | {f"group.{key}": value for key, value in finding.group}
@@ -52,7 +51,7 @@ def alert(finding: Finding) -> Alert:
         time=finding.time,
         identity=identity(line(finding.rule, MOST_NAME), subject, *_otherwise(finding, kept)),
         repeats=True,
-        summary=_summary(finding),
+        summary=summary(finding),
         subject=subject,
         fields=kept,
         origin={"auditIDs": ids[-MOST_IDS:]} if ids else {},
@@ -100,29 +99,8 @@ def _object(event: Event, names: Names) -> Subject:
     ref = event.object_ref
     if ref is None:
         return Subject()
-    pod = names.object("pod", _name(event)) if ref.resource == "pods" else ""
+    pod = names.object("pod", object_name(event)) if ref.resource == "pods" else ""
     return Subject(namespace=names.namespace(ref.namespace), pod=pod, pod_uid=names.uid(ref.uid) if pod else "")
-
-
-class _Metadata(msgspec.Struct, frozen=True):
-    name: str = ""
-
-
-class _Created(msgspec.Struct, frozen=True):
-    metadata: _Metadata = _Metadata()
-
-
-def _name(event: Event) -> str:
-    """Return the name of what a call was about; the one that the API server gave, where the caller asked for that.
-
-    A Deployment's pods have such names, and only an event of level RequestResponse tells them (seen on 1.35).
-    """
-    if event.object_ref is None or event.object_ref.name:
-        return event.object_ref.name if event.object_ref else ""
-    try:
-        return msgspec.json.decode(event.response_object, type=_Created).metadata.name
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
 
 
 def _otherwise(finding: Finding, fields: dict[str, str]) -> tuple[str, ...]:
@@ -131,26 +109,3 @@ def _otherwise(finding: Finding, fields: dict[str, str]) -> tuple[str, ...]:
         return tuple(line(f"{key}={value}") for key, value in finding.group)
     about = ("user",) if finding.aim is Aim.CALLER else ("resource", "namespace", "name")
     return tuple(fields.get(key, "") for key in about)
-
-
-def _user(user: User) -> str:
-    return line(user.username, MOST_NAME) or "nobody known"
-
-
-def _peer(event: Event) -> str:
-    """Return the address of the connection's peer: the last; those before it are what the caller's headers say."""
-    return (event.source_ips or ("",))[-1]
-
-
-def _summary(finding: Finding) -> str:
-    """Return who did what, in words. Bodies of requests are left out: they may hold secret values."""
-    last = finding.events[-1]
-    ref, posing = last.object_ref, last.impersonated_user
-    parts = [_user(last.user) + (f" acting as {_user(posing)}" if posing else ""), line(last.verb, MOST_NAME)]
-    if ref:
-        kind = "/".join(filter(None, (line(ref.resource, MOST_NAME), line(ref.subresource, MOST_NAME))))
-        parts += [kind, "/".join(filter(None, (line(ref.namespace, MOST_NAME), line(_name(last), MOST_NAME))))]
-    where = line(_peer(last), MOST_NAME)
-    said = " ".join(filter(None, parts)) + (f" from {where}" if where else "")
-    several = f", the last of {len(finding.events)} events" if len(finding.events) > 1 else ""
-    return f"{line(finding.title, MOST_NAME)}: {said}{several}"

@@ -11,6 +11,7 @@ from firebreak.intake.refusal import SERVERS_FAULT
 from firebreak.intake.routes import AUDIT
 from firebreak.intake.taken import Outcome
 from firebreak.intake.work import Work
+from firebreak.outward.sink import counter
 from firebreak.service.health import observe_process
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -36,6 +37,7 @@ class Metrics:
         self.malformed = self._counter("audit_malformed", "Audit events that could not be read.")
         self.findings = self._counter("findings", "Findings by level.", "level")
         self.uncounted = self._counter("repeats_uncounted", "Repeats whose count found no room.")
+        self.siem_records = counter("firebreak_intake_siem_records_total", self.registry)
         self.background_failures = self._counter(
             "background_failures", "Background work that raised, and was begun again.", "work"
         )

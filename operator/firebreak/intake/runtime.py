@@ -16,7 +16,9 @@ from aiohttp import web
 
 from firebreak import __version__
 from firebreak.detect.allowing import read_allowances
+from firebreak.detect.ecs import finding_record
 from firebreak.detect.evaluate import Detector
+from firebreak.detect.finding import Finding
 from firebreak.detect.follow import Tail
 from firebreak.detect.rules import SHIPPED, Ruleset
 from firebreak.intake.access import Access, Tokens
@@ -41,6 +43,7 @@ from firebreak.kube.guard import RefusedBy, trial_of_intake
 from firebreak.kube.retries import CallLimits
 from firebreak.model.clock import Clock
 from firebreak.model.policies import PEOPLE, remedy
+from firebreak.outward.sink import Sink, outputs
 from firebreak.service import health
 from firebreak.service.supervise import TURN, Pulse, Run, supervise
 
@@ -48,6 +51,7 @@ log = structlog.get_logger()
 
 RELOAD = 2.0  # seconds between looks at mounted files
 GRACE = 20.0  # seconds for what was accepted to be opened, when this process is told to end
+SIEM_GRACE = 3.0  # seconds for what a SIEM is to be told
 LIMITS = CallLimits(timeout=5.0, budget=7.0)  # below alerts.ANSWER: who waits is told
 PATIENT = frozenset({alertmanager.SOURCE, generic.SOURCE})
 """Whose senders wait for the Incident and send again what was refused with 5xx (see `alerts`)."""
@@ -92,6 +96,7 @@ class Intake:
         bodies, alerts = (Budget(settings.buffer_bytes // 2) for _ in range(2))
         self.desk = Desk(self.api, self.routes, Containers(self.api), metrics, self.clock)
         self.backlog = Backlog(self.desk, alerts, metrics)
+        self._siem = Sink(outputs(settings), Work.SIEM, metrics.siem_records, metrics.background_failures)
         self._stream = self._rules(bodies)
         door = Door(
             entrances=self._entrances(),
@@ -147,6 +152,7 @@ class Intake:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._siem.close(SIEM_GRACE)
         await self.desk.repeats.flush()
         if self._probes:
             await self._probes.cleanup()
@@ -162,7 +168,13 @@ class Intake:
     def _rules(self, budget: Budget) -> AuditStream:
         detector = Detector(self.ruleset)
         self.metrics.watch_counts(detector.counts)
-        return AuditStream(lambda event: detector.feed(event, self.clock()), self.backlog, budget, self.metrics)
+        return AuditStream(
+            lambda event: detector.feed(event, self.clock()), self._tell, self.backlog, budget, self.metrics
+        )
+
+    def _tell(self, finding: Finding) -> None:
+        if self._siem:
+            self._siem.offer(finding_record(finding, self.settings.cluster))
 
     def _context(self) -> ssl.SSLContext | None:
         return self.certificates.context if self.certificates else None

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from firebreak.settings import Names
+from firebreak.settings import CloudEventsHeader, CloudEventsUrl, EcsFile, Names, named
 
 MIB = 2**20
 
@@ -35,6 +35,7 @@ class IntakeSettings(BaseSettings):
         default=None, description="File that keeps how far the audit log was read, on a disk that outlives the process."
     )
     namespace: str = Field(default="firebreak", description="Firebreak's own namespace.")
+    cluster: str = Field(default="", description="The cluster's name, for what a SIEM is told.")
     kubeconfig: str | None = Field(default=None, description="Kubeconfig; default as kubectl's, in a pod its account.")
     connections: int = Field(
         default=512, ge=4, le=65536, description="Connections at once; of one address a quarter of them."
@@ -53,6 +54,9 @@ class IntakeSettings(BaseSettings):
     rate: float = Field(default=500.0, gt=0, description="Requests a second of one sender that are taken, on average.")
     burst: int = Field(default=5000, ge=1, description="Requests of one sender that are taken at once.")
     log_format: str = Field(default="json", pattern="^(json|console)$", description="json, or console for people.")
+    ecs_file: EcsFile = ""
+    cloudevents_url: CloudEventsUrl = None
+    cloudevents_header: CloudEventsHeader = None
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -68,4 +72,5 @@ class IntakeSettings(BaseSettings):
         if (self.audit_log is None) != (self.audit_checkpoint is None):
             message = "FIREBREAK_INTAKE_AUDIT_LOG and FIREBREAK_INTAKE_AUDIT_CHECKPOINT go together"
             raise ValueError(message)
+        named(self.cluster, self.cloudevents_url, "FIREBREAK_INTAKE_")
         return self

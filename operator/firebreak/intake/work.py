@@ -12,3 +12,4 @@ class Work(StrEnum):
     DETECT = "detect"
     FOLLOW = "follow"
     GUARD = "guard"
+    SIEM = "siem"

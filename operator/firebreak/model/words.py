@@ -15,3 +15,8 @@ def printable(value: str) -> str:
     Control and format characters (escape sequences, bidirectional overrides, zero-width ones) become `?`.
     """
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in value)
+
+
+def bounded(value: str, most: int) -> str:
+    """Return at most so many characters of a text, as one printable line."""
+    return printable(value[:most]).strip()

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from firebreak.cli.session import AllowFile, Session, command
+from firebreak.cli.session import PANEL, AllowFile, Session, command
+from firebreak.cli.terminal import FindingForm
 
 
 @command
@@ -22,14 +23,19 @@ def detect(
     level: Annotated[
         str, typer.Option(metavar="LEVEL", help="Leave out findings below: informational, low, medium, high, critical.")
     ] = "informational",
+    output: Annotated[
+        FindingForm | None,
+        typer.Option("--output", "-o", help="How findings are written; default json.", rich_help_panel=PANEL),
+    ] = None,
 ) -> None:
     """Run the detection rules over audit logs, without a cluster.
 
     Reads JSON lines, EventLists, arrays, and what EKS, AKS, GKE, Fluent Bit and Vector make of them. Prints one JSON
-    object a line for each finding; a table with -o table. What is no event is counted and named on stderr.
+    object a line for each finding; with -o ecs as a SIEM reads it, a table with -o table. What is no event is counted
+    and named on stderr.
 
     Exit code 0 when nothing is found, 1 when something is, 2 when a file or a rule cannot be read.
     """
     from firebreak.cli.detecting import run
 
-    run(session, files, rules, allow, level)
+    run(session, files, rules, allow, level, output)

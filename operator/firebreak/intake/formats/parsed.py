@@ -15,7 +15,7 @@ import msgspec
 from firebreak.api import bounds
 from firebreak.api.base import SUBDOMAIN, Json
 from firebreak.intake.alert import Alert, Severity, Subject
-from firebreak.model.words import printable
+from firebreak.model.words import bounded
 
 MOST_BYTES = 2**20
 """Bytes of one body."""
@@ -179,7 +179,7 @@ def line(value: Any, most: int = MOST_WORDS) -> str:
         return str(value).lower()
     if isinstance(value, (int, float)):
         return str(value)[:most]
-    return "" if not isinstance(value, str) or value in ABSENT else printable(value[:most]).strip()
+    return "" if not isinstance(value, str) or value in ABSENT else bounded(value, most)
 
 
 def flat(fields: Json) -> dict[str, str]:
