@@ -1,13 +1,10 @@
 """What a thief does to the cluster around the pods, and with tokens that are not his."""
 
-import base64
 import json
 from pathlib import Path
 
-from cluster.commands import run
-from people import Person
+from people import Person, signing_request
 
-ADMISSION, CERTIFICATES = "admissionregistration.k8s.io/v1", "certificates.k8s.io/v1"
 REFUSALS = 30
 # What a program in a pod does that asks the API server something: with the token of the pod, from its address.
 ASK = """
@@ -30,7 +27,7 @@ def stay(thief: Person, folder: Path) -> None:
     thief("create", "service", "nodeport", "door", "--tcp=80")
     thief("create", "configmap", "db-credentials")
     policy = {
-        "apiVersion": ADMISSION,
+        "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": own},
         "spec": {
@@ -49,20 +46,8 @@ def stay(thief: Person, folder: Path) -> None:
 
 def approve_a_certificate(thief: Person, folder: Path) -> None:
     """Get a client certificate of somebody else's name."""
-    own, key, asked = thief.namespace, folder / "thief.key", folder / "thief.csr"
-    pair = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(key))
-    run(["openssl", "req", "-new", *pair, "-subj", "/CN=eve", "-out", str(asked)])
-    request = {
-        "apiVersion": CERTIFICATES,
-        "kind": "CertificateSigningRequest",
-        "metadata": {"name": own},
-        "spec": {
-            "request": base64.b64encode(asked.read_bytes()).decode(),
-            "signerName": "kubernetes.io/kube-apiserver-client",
-            "usages": ["client auth"],
-        },
-    }
-    thief("create", "--filename", "-", stdin=json.dumps(request))
+    own = thief.namespace
+    thief("create", "--filename", "-", stdin=json.dumps(signing_request(own, "eve", folder)))
     thief("certificate", "approve", own)
     thief("delete", "csr", own)
 
@@ -99,9 +84,13 @@ def reach_the_kubelet(thief: Person) -> None:
 
 
 def use_tokens_of_others(thief: Person, firebreak: str) -> None:
-    """Act with Firebreak's token, with one that may do nothing, and with one of a pod from outside of it."""
+    """Act with Firebreak's token and beside it, with one that may do nothing, and with a pod's from outside of it."""
     theirs = thief("create", "token", "firebreak", "--namespace", firebreak).strip()
     thief("get", "pods", "--token", theirs)
+    assert "ValidatingAdmissionPolicy" in thief.refused("label", "pod", "shell", "app=door", "--token", theirs)
+    beside = ("deployment", thief.namespace, "--namespace", firebreak)
+    thief("create", *beside, "--image=busybox:1.35", "--replicas=0")
+    thief("delete", *beside)
     powerless = thief("create", "token", "default").strip()
     thief.refused("get", "secret", *(f"s{number}" for number in range(REFUSALS)), "--token", powerless)
     of = ("deployment/firebreak", "--namespace", firebreak)

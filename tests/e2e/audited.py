@@ -4,11 +4,14 @@ A line that is half written is no line yet.
 """
 
 import json
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+
+from cluster.waiting import wait_until
 
 Event = dict[str, Any]
 REFUSED = 300  # HTTP: codes from here on
@@ -43,9 +46,13 @@ class AuditLog:
         """Yield the answered requests since the last look. One that is refused for its token never completes."""
         return (event for _, event in self._lines())
 
-    def _lines(self) -> Iterator[tuple[str, Event]]:
+    def lines(self) -> list[bytes]:
+        """Return all that was written since the last look, of whatever stage."""
         *lines, self._rest = (self._rest + self._unread()).split(b"\n")
-        for line in lines:
+        return lines
+
+    def _lines(self) -> Iterator[tuple[str, Event]]:
+        for line in self.lines():
             try:
                 event = json.loads(line)
             except ValueError:  # the API server was killed while it wrote
@@ -68,6 +75,19 @@ class AuditLog:
             added = file.read()
         self._offset += len(added)
         return added
+
+
+def until_now(log: AuditLog, caller: Callable[..., str]) -> list[bytes]:
+    """Return all lines up to a call that is made now, with somebody's kubectl."""
+    mark, lines = secrets.token_hex(8), log.lines()
+
+    def marked() -> bool:
+        lines.extend(log.lines())
+        return any(mark.encode() in line for line in lines)
+
+    caller("get", "--raw", f"/api?mark={mark}")
+    wait_until(marked, timeout=20, otherwise="the last call is not in the audit log")
+    return lines
 
 
 def code(event: Event) -> int:

@@ -39,6 +39,11 @@ def cluster() -> ClusterInfo:
 @pytest.fixture
 def log(cluster: ClusterInfo) -> AuditLog:
     """What the API server is asked from now on."""
+    return log_of(cluster)
+
+
+def log_of(cluster: ClusterInfo) -> AuditLog:
+    """The cluster's audit log from now on; without one the test is skipped."""
     if cluster.audit_log is None:
         pytest.skip("this cluster names no audit log: set FIREBREAK_AUDIT_LOG")
     return AuditLog(cluster.audit_log)

@@ -1,5 +1,6 @@
-"""People and machines with rights of their own: real tokens of ServiceAccounts, and what they are refused."""
+"""People and machines with rights of their own: real tokens and certificates, and what they are refused."""
 
+import base64
 import json
 import sys
 from collections.abc import Iterator
@@ -84,14 +85,48 @@ class Registry:
 
     def bearer(self, name: str, token: str) -> Person:
         """Whoever has this token of the account `name`."""
+        return self._with(name, {"token": token}, f"system:serviceaccount:{self.namespace}:{name}")
+
+    def _with(self, name: str, credentials: dict[str, str], user_name: str) -> Person:
         config = yaml.safe_load(self.cluster.kubeconfig.read_text())
         for user in config["users"]:
-            user["user"] = {"token": token}
+            user["user"] = credentials
         path = self.folder / f"{name}.kubeconfig"
         path.write_text(yaml.safe_dump(config))
         path.chmod(0o600)
-        user_name = f"system:serviceaccount:{self.namespace}:{name}"
         return Person(self.namespace, user_name, self.cluster.bin / "kubectl", path)
+
+    def certified(self, name: str, role: str) -> Person:
+        """A person with a client certificate, bound to a ClusterRole here; returns when the binding is in force."""
+        asked = f"{self.namespace}-{name}"
+        self.kubectl("create", "--filename", "-", stdin=json.dumps(signing_request(asked, name, self.folder)))
+        self.kubectl("certificate", "approve", asked)
+        jsonpath = "jsonpath={.status.certificate}"
+        self.kubectl("wait", f"csr/{asked}", f"--for={jsonpath}", "--timeout=20s")
+        signed = self.kubectl("get", "csr", asked, "--output", jsonpath)
+        self.kubectl("delete", "csr", asked)
+        key = base64.b64encode((self.folder / f"{name}.key").read_bytes()).decode()
+        self.kubectl("create", "rolebinding", name, "-n", self.namespace, f"--clusterrole={role}", f"--user={name}")
+        found = self._with(name, {"client-certificate-data": signed, "client-key-data": key}, name)
+        wait_until(partial(found.may, *KNOWN_BY[role]), timeout=10, otherwise=f"{name} did not get {role}")
+        return found
+
+
+def signing_request(called: str, user: str, folder: Path) -> dict[str, object]:
+    """What asks for a client certificate; its key is left in the folder, as USER.key."""
+    key, asked = folder / f"{user}.key", folder / f"{user}.csr"
+    pair = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(key))
+    run(["openssl", "req", "-new", *pair, "-subj", f"/CN={user}", "-out", str(asked)])
+    return {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": called},
+        "spec": {
+            "request": base64.b64encode(asked.read_bytes()).decode(),
+            "signerName": "kubernetes.io/kube-apiserver-client",
+            "usages": ["client auth"],
+        },
+    }
 
 
 @contextmanager

@@ -14,9 +14,10 @@ import pytest
 
 from attacks import enter_a_pod, start_pods, take_rights, take_secrets
 from attacks_on_cluster import reach_the_kubelet, stay, undo_defences, use_tokens_of_others
+from audited import until_now
 from cluster.provider import ClusterInfo
 from cluster.waiting import wait_until
-from conftest import Kubectl, own_namespace
+from conftest import Kubectl, log_of, own_namespace
 from firebreak.detect.finding import Level
 from firebreak.detect.rules import Ruleset
 from people import Person, Registry
@@ -26,55 +27,32 @@ SHIPPED = [name for name, rule in Ruleset.load().named.items() if rule.level is 
 
 
 @pytest.fixture(scope="module")
-def log(cluster: ClusterInfo) -> Path:
-    """The audit log."""
-    if cluster.audit_log is None:
-        pytest.skip("this cluster names no audit log: set FIREBREAK_AUDIT_LOG")
-    return cluster.audit_log
-
-
-@pytest.fixture(scope="module")
-def thief(
-    cluster: ClusterInfo, kubectl: Kubectl, log: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Person, int]]:
-    """A service account that may do everything, and where the log ended before it got there."""
-    start = log.stat().st_size
+def thief(cluster: ClusterInfo, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """A service account that may do everything."""
     with own_namespace(kubectl, "thief") as name:
         kubectl("create", "clusterrolebinding", name, "--clusterrole=cluster-admin", f"--serviceaccount={name}:thief")
         try:
             person = Registry(cluster, kubectl, name, tmp_path_factory.mktemp("thief")).person("thief")
             wait_until(lambda: person.may("*", "*"), timeout=10, otherwise="the thief did not get his rights")
-            yield person, start
+            yield person
         finally:
             kubectl("delete", "clusterrolebinding", name, "--ignore-not-found")
 
 
 @pytest.fixture(scope="module")
-def fired(
-    firebreak: str,
-    thief: tuple[Person, int],
-    log: Path,
-    cluster: ClusterInfo,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> set[str]:
+def fired(cluster: ClusterInfo, firebreak: str, thief: Person, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The rules that fired on all that the thief did."""
-    person, start = thief
     folder = tmp_path_factory.mktemp("audit")
-    take_secrets(person)
-    take_rights(person)
-    start_pods(person)
-    enter_a_pod(person, cluster)
-    stay(person, folder)
-    undo_defences(person)
-    reach_the_kubelet(person)
-    use_tokens_of_others(person, firebreak)
-    person("create", "configmap", f"{person.namespace}-last")
-    wait_until(
-        lambda: person.namespace.encode() + b"-last" in log.read_bytes()[start:],
-        timeout=20,
-        otherwise="the last call is not in the audit log",
-    )
-    return rules_of(log, start, person.namespace, folder)
+    log = log_of(cluster)
+    take_secrets(thief)
+    take_rights(thief)
+    start_pods(thief)
+    enter_a_pod(thief, cluster)
+    stay(thief, folder)
+    undo_defences(thief)
+    reach_the_kubelet(thief)
+    use_tokens_of_others(thief, firebreak)
+    return rules_of(until_now(log, thief), thief.namespace, folder)
 
 
 @pytest.mark.parametrize("rule", SHIPPED)
@@ -82,13 +60,10 @@ def test_a_rule_fires_on_the_real_thing(rule: str, fired: set[str]) -> None:
     assert rule in fired
 
 
-def rules_of(log: Path, start: int, mine: str, folder: Path) -> set[str]:
-    """What is found in the log from a place on, in lines that name this test's own namespace or account."""
-    with log.open("rb") as opened:
-        opened.seek(start)
-        lines = [line for line in opened if mine.encode() in line]
+def rules_of(lines: list[bytes], mine: str, folder: Path) -> set[str]:
+    """What is found in those lines of the log that name this test's own namespace or account."""
     part = folder / "audit.log"
-    part.write_bytes(b"".join(lines))
+    part.write_bytes(b"\n".join(line for line in lines if mine.encode() in line))
     done = subprocess.run(
         [sys.executable, "-m", "firebreak", "detect", str(part)],
         capture_output=True,
