@@ -13,6 +13,7 @@ from firebreak.detect.rules import Correlation
 
 READ = rule({"objectRef.resource": "secrets"}, name="read")
 WRITE = rule({"verb": "create"}, name="write")
+LATER = START.timestamp() + 86_400
 THREE = {"gte": 3}
 THREE_NAMES = {"gte": 3, "field": "objectRef.name"}
 
@@ -104,11 +105,11 @@ def test_what_goes_on_all_day_is_one_entry_with_a_fresh_event(tmp_path: Path) ->
     counts = Counts()
     one = tracker(tmp_path, 10_000, counts)
     for second in range(0, 1000, 5):
-        one.add(Seen(read(second, "a", auditID=str(second))), "read", START.timestamp() + second)
+        one.add(Seen(read(second, "a", auditID=str(second))), "read", START.timestamp() + second, LATER)
     assert one.kept == 1
     for second, name in enumerate("bcd", 1000):
-        one.add(Seen(read(second, name)), "read", START.timestamp() + second)
-    events, _ = one.add(Seen(read(1054, "e")), "read", START.timestamp() + 1054)
+        one.add(Seen(read(second, name)), "read", START.timestamp() + second, LATER)
+    events, _ = one.add(Seen(read(1054, "e")), "read", START.timestamp() + 1054, LATER)
     assert [e.object_ref.name for e in events if e.object_ref] == ["a", "b", "c", "d", "e"]
     assert int(events[0].audit_id) >= 980
 
@@ -188,12 +189,12 @@ def test_many_groups_are_forgotten_from_the_quietest_on_and_counted(tmp_path: Pa
     counts = Counts()
     small = tracker(tmp_path, 100, counts)
     for number in range(1000):
-        small.add(Seen(read(0, user=f"u{number}")), "read", START.timestamp())
+        small.add(Seen(read(0, user=f"u{number}")), "read", START.timestamp(), LATER)
         if number % 50 == 0:
-            small.add(Seen(read(0, f"s{number // 50 % 4}", user="mallory")), "read", START.timestamp())
+            small.add(Seen(read(0, f"s{number // 50 % 4}", user="mallory")), "read", START.timestamp(), LATER)
     assert small.kept <= 100
     assert counts.evicted > 800
-    events, group = small.add(Seen(read(1, "d")), "read", START.timestamp() + 1)
+    events, group = small.add(Seen(read(1, "d")), "read", START.timestamp() + 1, LATER)
     assert (len(events), group) == (5, ("mallory",))
 
 
@@ -201,7 +202,7 @@ def test_a_group_that_is_over_is_forgotten_and_not_counted(tmp_path: Path) -> No
     counts = Counts()
     small = tracker(tmp_path, 100, counts)
     for number in range(1000):
-        small.add(Seen(read(0, user=f"u{number}")), "read", START.timestamp() + number * 10)
+        small.add(Seen(read(0, user=f"u{number}")), "read", START.timestamp() + number * 10, LATER)
     assert small.kept < 20
     assert counts.evicted == 0
 
@@ -209,7 +210,7 @@ def test_a_group_that_is_over_is_forgotten_and_not_counted(tmp_path: Path) -> No
 def test_one_group_keeps_no_more_than_it_needs(tmp_path: Path) -> None:
     big = tracker(tmp_path, 10_000, Counts())
     for number in range(1000):
-        big.add(Seen(read(0, f"n{number}")), "read", START.timestamp())
+        big.add(Seen(read(0, f"n{number}")), "read", START.timestamp(), LATER)
     assert big.kept == 10
 
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detecting import START, Json, correlation, event, fed, load, names, rule
-from firebreak.detect import condition
 from firebreak.detect.allowing import read_allowances
 from firebreak.detect.answers import LONGEST, MOST, Answers
 from firebreak.detect.evaluate import REMEMBERED, Detector
@@ -66,12 +65,15 @@ def test_repeats_are_known_for_a_while_and_memory_has_an_end(tmp_path: Path) -> 
 
 def test_values_that_somebody_makes_up_fill_no_memory(tmp_path: Path) -> None:
     tests = [{"objectRef.resource": "a?c"}, {"userAgent|contains": "x"}, {"user.username": "x"}]
-    known = Answers([each for rule in load(tmp_path, rule(tests)).rules for each in condition.tests_of(rule.condition)])
+    known = Answers(rule.condition for rule in load(tmp_path, rule(tests)).rules)
+    ((_, agents),) = known.asks(0)
     for number in range(2 * MOST):
-        known.of(Event(user_agent=f"{number}", user=User(f"{number}"), object_ref=ObjectRef(resource=f"{number}")))
+        known.of(Event(user=User(f"{number}"), object_ref=ObjectRef(resource=f"{number}")))
+        assert agents[f"{number}",] == 0
     long = "x" * 100_000
-    assert known.of(Event(user_agent=long, object_ref=ObjectRef(resource=long))) == 0b010
-    held = gc.get_referents(*(each for each in vars(known).values() if isinstance(each, dict)))
+    assert known.of(Event(user=User(long), object_ref=ObjectRef(resource=long))) == 0
+    assert agents[long,] == 0b010
+    held = gc.get_referents(agents, *(each for each in vars(known).values() if isinstance(each, dict)))
     assert len(held) < 6 * 2 * MOST
     assert max(len(str(each)) for each in held) < 2 * LONGEST
 

@@ -1,21 +1,25 @@
 """Answers to the tests of a ruleset, remembered by the values of fields that repeat from event to event.
 
-Every test of such a field has a bit. What an event answers to all of them is one number, put together from a few
-dictionaries; a rule is looked at only when that number leaves it open. Somebody who makes up values (a user agent, a
-resource) makes his own events slower and pushes out what was remembered of that field, and nothing else.
+Every test of such a field has a bit. What an event answers to them is one number, put together from a few
+dictionaries; a rule is looked at only when that number leaves it open. What kind of call it was and who made it is
+asked of every event. All else is asked only of events after whose answers a rule is left that wants to know it: a bit
+that nobody asked about is 0. Somebody who makes up values (a user agent, a resource) makes his own events slower and
+pushes out what was remembered of that field, and nothing else.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 
 from firebreak.detect.compile import compiled
-from firebreak.detect.condition import Test
+from firebreak.detect.condition import Condition, Test, decided, tests_of
 from firebreak.detect.event import Event
-from firebreak.detect.fields import Values
+from firebreak.detect.fields import Field, Values
 from firebreak.detect.patterns import Exists, SameAs
 
 MOST: Final = 10_000  # values of one field
+MOST_LEFT: Final = 2_000  # combinations of answers
 LONGEST: Final = 1_024  # characters of a value that is remembered
 KIND: Final = (
     "responseStatus.code", "stage", "verb", "objectRef.resource", "objectRef.subresource", "objectRef.apiGroup",
@@ -23,6 +27,7 @@ KIND: Final = (
 """What kind of call it was: these have few combinations, and so go together."""
 EXTRA: Final = "user.extra."
 
+T = TypeVar("T")
 Readers = Mapping[str, Callable[[Any], Values]]
 
 
@@ -38,29 +43,27 @@ def _part(position: int) -> Callable[[Any], Values]:
     return lambda values: _itself(values[position])
 
 
+def _parts(position: int) -> Callable[[Any], Values]:
+    return lambda values: values[position] or ()
+
+
 # What is remembered of an event, and how a field is read from that, instead of from an event.
 KINDS: Final[Readers] = {name: _part(position) for position, name in enumerate(KIND)}
-USER: Final[Readers] = {"user.username": _itself}
-GROUPS: Final[Readers] = {"user.groups": _all}
-AGENT: Final[Readers] = {"userAgent": _itself}
-NAMESPACE: Final[Readers] = {"objectRef.namespace": _itself}
-PEER: Final[Readers] = {"sourceIPs.last": _itself}
-IMPERSONATED: Final[Readers] = {
-    "impersonatedUser.username": _part(0),
-    "impersonatedUser.groups": lambda value: value[1],
-}
-FIELDS: Final = frozenset(name for each in (KINDS, USER, GROUPS, AGENT, NAMESPACE, PEER, IMPERSONATED) for name in each)
+CALLER: Final[Readers] = {"user.username": _part(0), "user.groups": _parts(1)}
+IMPERSONATED: Final[Readers] = {"impersonatedUser.username": _part(0), "impersonatedUser.groups": _parts(1)}
+LATER: Final = frozenset({"userAgent", "objectRef.namespace", "sourceIPs.last"})
+"""What few rules ask, and so few events are asked; beside these the values in `user.extra`."""
+FIELDS: Final = frozenset(name for each in (KINDS, CALLER, IMPERSONATED, LATER) for name in each)
 
 
 class _Known(dict[Any, int]):
     """By value, or by the values of several fields, the bits of the tests that it passes."""
 
-    def __init__(self, tests: Sequence[Test], readers: Readers) -> None:
+    def __init__(self, tests: Mapping[Test, int], readers: Readers) -> None:
         super().__init__()
         self._bits = [
-            (1 << position, compiled(replace(test, field=replace(test.field, read=readers[test.field.name]))))
-            for position, test in enumerate(tests)
-            if test.field.name in readers
+            (bit, compiled(replace(test, field=replace(test.field, read=readers[test.field.name]))))
+            for test, bit in tests.items()
         ]
 
     def __missing__(self, value: Any) -> int:
@@ -77,44 +80,92 @@ def _size(value: Any) -> int:
     return len(value) if isinstance(value, str) else sum(map(_size, value)) if isinstance(value, tuple) else 0
 
 
-class Answers:
-    """The tests that are remembered, of all that a ruleset has."""
+Ask = tuple[Callable[[Event], Values], _Known]
 
-    def __init__(self, tests: Iterable[Test]) -> None:
-        self.tests = tuple(test for test in dict.fromkeys(tests) if _is_remembered(test))
-        """Each is the bit of its position."""
-        extras = [test.field.name for test in self.tests if _is_of_extra(test)]
-        self._kinds, self._users, self._groups, self._agents, self._namespaces, self._peers, self._posing = (
-            _Known(self.tests, readers) for readers in (KINDS, USER, GROUPS, AGENT, NAMESPACE, PEER, IMPERSONATED)
+
+class Left(Generic[T]):
+    """What is made of the rest of a condition once some of its tests are answered, remembered by their answers."""
+
+    def __init__(self, condition: Condition, bits: Mapping[Test, int], make: Callable[[Condition | bool], T]) -> None:
+        self._condition = condition
+        self._bits = {test: bits[test] for test in tests_of(condition) if test in bits}
+        self._mine = sum(self._bits.values())
+        self._make = make
+        self._made: dict[int, T] = {}
+
+    def after(self, answers: int) -> T:
+        """Return what is made of what is left to ask; of a truth value when nothing is."""
+        mine = answers & self._mine
+        if mine not in self._made:
+            left = decided(self._condition, {test: bool(mine & bit) for test, bit in self._bits.items()})
+            if len(self._made) >= MOST_LEFT:
+                self._made.clear()
+            self._made[mine] = self._make(left)
+        return self._made[mine]
+
+
+class Answers:
+    """The tests that are remembered, of all that some conditions have."""
+
+    def __init__(self, conditions: Iterable[Condition]) -> None:
+        every = tuple(dict.fromkeys(conditions))
+        tests = dict.fromkeys(test for each in every for test in tests_of(each) if _is_remembered(test))
+        self.bits: Mapping[Test, int] = {test: 1 << place for place, test in enumerate(tests)}
+        """Of each test that is remembered the bit."""
+        of_keys = {each.field.name: _key(each.field.name) for each in tests if _is_of_keys(each)}
+        first = {test: bit for test, bit in self.bits.items() if not _is_later(test)}
+        self._kinds, self._callers, self._posing = (
+            _Known({test: bit for test, bit in first.items() if test.field.name in readers}, readers)
+            for readers in (KINDS, {**CALLER, **of_keys}, IMPERSONATED)
         )
-        self._extras = _Known(self.tests, {name: _key(name) for name in extras})
-        self._nobody = self._posing["", ()]
+        self._nobody = self._posing["", None]
+        later = {test: bit for test, bit in self.bits.items() if test not in first}
+        self._later = {field: _ask(field, later) for field in dict.fromkeys(test.field for test in later)}
+        self._left = [Left(each, first, partial(_fields, later)) for each in every]
 
     def of(self, event: Event) -> int:
-        """Return the bits of all tests that the event passes."""
-        ref, status = event.object_ref, event.response_status
+        """Return the bits of the tests that are asked of every event and that this one passes."""
+        ref, status, user, posing = event.object_ref, event.response_status, event.user, event.impersonated_user
         code = 0 if status is None else status.code
         if ref is None:
-            found = self._kinds[code, event.stage, event.verb, "", "", ""] | self._namespaces[""]
+            found = self._kinds[code, event.stage, event.verb, "", "", ""]
         else:
             found = self._kinds[code, event.stage, event.verb, ref.resource, ref.subresource, ref.api_group]
-            found |= self._namespaces[ref.namespace]
-        user, posing, addresses = event.user, event.impersonated_user, event.source_ips
-        found |= self._users[user.username] | self._groups[user.groups or ()] | self._extras[tuple(user.extra or ())]
-        found |= self._nobody if posing is None else self._posing[posing.username, posing.groups or ()]
-        return found | self._agents[event.user_agent] | self._peers[addresses[-1] if addresses else ""]
+        found |= self._callers[user.username, user.groups, tuple(user.extra) if user.extra else ()]
+        found |= self._nobody if posing is None else self._posing[posing.username, posing.groups]
+        return found
+
+    def asks(self, answers: int) -> tuple[Ask, ...]:
+        """Return what else the conditions depend on after these answers."""
+        fields = dict.fromkeys(field for each in self._left for field in each.after(answers))
+        return tuple(self._later[field] for field in fields)
+
+
+def _ask(field: Field, tests: Mapping[Test, int]) -> Ask:
+    assert field.of_event  # noqa: S101 - what is remembered is of no body
+    return field.of_event, _Known({test: bit for test, bit in tests.items() if test.field == field}, {field.name: _all})
+
+
+def _fields(tests: Container[Test], left: Condition | bool) -> tuple[Field, ...]:  # noqa: FBT001 - maybe decided
+    """Return the fields of those of the tests that are left."""
+    return () if isinstance(left, bool) else tuple(test.field for test in tests_of(left) if test in tests)
 
 
 def _is_remembered(test: Test) -> bool:
-    plain = test.field.name in FIELDS and not any(isinstance(pattern, SameAs) for pattern in test.patterns)
-    return plain or _is_of_extra(test)
+    plain = test.field.name in FIELDS or test.field.name.startswith(EXTRA)
+    return plain and not any(isinstance(pattern, SameAs) for pattern in test.patterns)
 
 
-def _is_of_extra(test: Test) -> bool:
+def _is_later(test: Test) -> bool:
+    name = test.field.name
+    return name in LATER or (name.startswith(EXTRA) and not _is_of_keys(test))
+
+
+def _is_of_keys(test: Test) -> bool:
     """Whether it asks only for the keys of `user.extra`, which are the same for all tokens of a kind."""
     return test.field.name.startswith(EXTRA) and all(isinstance(pattern, Exists) for pattern in test.patterns)
 
 
 def _key(name: str) -> Callable[[Any], Values]:
     key = name.removeprefix(EXTRA)
-    return lambda keys: (key,) if key in keys else ()
+    return lambda caller: (key,) if key in caller[2] else ()

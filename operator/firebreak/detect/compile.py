@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from firebreak.detect.condition import All, Any, Condition, Not, Test, tests_of
-from firebreak.detect.fields import Seen
+from firebreak.detect.fields import Place, Seen
 from firebreak.detect.patterns import Compared, Exists, Holds, Network, Regex, SameAs, Text, holds_for, text_of
 
 Check = Callable[[Seen], bool]
@@ -20,7 +20,24 @@ def compiled(condition: Condition) -> Check:
         case All(parts):
             return _every([compiled(each) for each in sorted(parts, key=_cost)])
         case Any(parts):
-            return _some([compiled(each) for each in sorted(parts, key=_cost)])
+            return _any_of(sorted(parts, key=_cost))
+
+
+def _any_of(parts: Sequence[Condition]) -> Check:
+    """Ask first whether a body may have the path at all, once for all tests that look for the same keys."""
+    found: list[Check] = []
+    places: dict[Place, list[Check]] = {}
+    for part in parts:
+        place = part.field.place if isinstance(part, Test) and Exists(wanted=False) not in part.patterns else None
+        checks = found if place is None else places.setdefault(place, [])
+        checks.append(compiled(part))
+    found += (_there(place, checks) for place, checks in places.items())
+    return _some(found) if len(found) > 1 else found[0]
+
+
+def _there(place: Place, checks: Sequence[Check]) -> Check:
+    holds = _some(checks) if len(checks) > 1 else checks[0]
+    return lambda seen: seen.may_have(place) and holds(seen)
 
 
 def _cost(condition: Condition) -> int:

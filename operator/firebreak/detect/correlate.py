@@ -14,7 +14,6 @@ most twice as many as are needed, however many events come. Time is the API serv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import inf
 from typing import Final
 
 import msgspec
@@ -23,6 +22,7 @@ from firebreak.detect.event import Event, ObjectRef
 from firebreak.detect.fields import Seen, Values
 from firebreak.detect.patterns import text_of
 from firebreak.detect.rules import Correlation, Kind
+from firebreak.detect.together import Steady, Thing, Together
 
 GRACE: Final = 60.0  # seconds; an API server's webhook batch is sent after 30 at most
 MOST_KEPT: Final = 10_000  # events of one correlation
@@ -30,7 +30,6 @@ FRESH: Final = 0.25  # of a timespan: so old may be the event that stands for a 
 LONGEST: Final = 256  # characters of a text that is kept; names of Kubernetes have at most 253
 
 Group = tuple[str, ...]
-Thing = str | int
 Things = Callable[[Seen, str], Sequence[Thing]]
 NOTHING: Final[tuple[tuple[Event, ...], Group]] = ((), ())
 
@@ -51,60 +50,6 @@ class Counts:
     """Events without a time, or with one in the future, that were taken as happening when they came."""
 
 
-class _Latest:
-    """The latest moment of one thing, and an event of about then."""
-
-    __slots__ = ("at", "event", "of_event")
-
-    def __init__(self, at: float, event: Event) -> None:
-        self.at = at
-        self.event = event
-        self.of_event = at
-
-
-class _Together:
-    """The latest moments of one group, in the order of time."""
-
-    __slots__ = ("fired", "latest", "newest")
-
-    def __init__(self) -> None:
-        self.latest: dict[Thing, _Latest] = {}
-        self.newest = -inf
-        self.fired: float | None = None
-
-    def goes_on(self, things: Sequence[Thing], at: float, fresh: float) -> bool:
-        """Tell whether an event brings only what the newest one brought, and move its moment on.
-
-        The event that stands for it stays for a while: a pod that calls all day from one address is one entry.
-        """
-        known = self.latest.get(things[0]) if len(things) == 1 else None
-        if known is None or known.at != self.newest or not known.at <= at <= known.of_event + fresh:
-            return False
-        known.at = self.newest = at
-        return True
-
-    def put(self, thing: Thing, at: float, event: Event) -> None:
-        """Remember a thing's latest moment."""
-        known = self.latest.pop(thing, None)
-        latest = known if known is not None and known.at > at else _Latest(at, event)
-        in_order = self.newest <= latest.at
-        self.latest[thing] = latest
-        if not in_order:
-            self.latest = dict(sorted(self.latest.items(), key=lambda item: item[1].at))
-        self.newest = max(self.newest, latest.at)
-
-    def within(self, things: Sequence[Thing], needed: int, timespan: float) -> tuple[Event, ...]:
-        """Return so many events within the timespan, one of the things' among them; none if there are not."""
-        entries = list(self.latest.items())
-        own = {index for index, (thing, _) in enumerate(entries) if thing in things}
-        for last in range(len(entries) - 1, needed - 2, -1):
-            first = last - needed + 1
-            together = entries[last][1].at - entries[first][1].at <= timespan
-            if together and any(first <= index <= last for index in own):
-                return tuple(each.event for _, each in entries[first : last + 1])
-        return ()
-
-
 class Tracker:
     """One correlation at work."""
 
@@ -112,7 +57,7 @@ class Tracker:
         self.correlation = correlation
         self._counts = counts
         self._most = most
-        self._groups: dict[Group, _Together] = {}
+        self._groups: dict[Group, Together] = {}
         self._kept = 0
         self._nameless = 0  # events without auditID, each a request of its own
         kinds: dict[Kind, Things] = {
@@ -123,21 +68,37 @@ class Tracker:
         self._things = kinds[correlation.kind]
         """The distinct things that an event of a rule brings."""
         self._read = {rule: [each.read for each in fields] for rule, fields in correlation.groups.items()}
+        self._steady = {rule: self._steady_of(rule) for rule in correlation.rules}
 
     @property
     def kept(self) -> int:
         """How many events it holds."""
         return self._kept
 
-    def add(self, seen: Seen, rule: str, at: float) -> tuple[tuple[Event, ...], Group]:
-        """Take an event that a rule matched at a moment, in seconds; return those that complete the correlation."""
+    def steady(self, rule: str) -> Steady | None:
+        """Return what recognises events of a rule that need not be added, for they bring nothing new."""
+        return self._steady[rule]
+
+    def _steady_of(self, rule: str) -> Steady | None:
+        correlation = self.correlation
+        if correlation.kind is Kind.EVENT_COUNT:
+            return None  # each brings a request
+        counted = (correlation.counted[rule],) if correlation.kind is Kind.VALUE_COUNT else ()
+        return Steady.of((*correlation.groups[rule], *counted))
+
+    def add(self, seen: Seen, rule: str, at: float, believed: float) -> tuple[tuple[Event, ...], Group]:
+        """Take an event that a rule matched at a moment, in seconds; return those that complete the correlation.
+
+        `believed` is the last moment that an event's own time may name.
+        """
         correlation, timespan = self.correlation, self.correlation.timespan
         things = self._things(seen, rule)
         if not things:
             return NOTHING
         group = tuple([_joined(read(seen)) for read in self._read[rule]])
-        together = self._groups.pop(group, None) or _Together()
+        together = self._groups.pop(group, None) or Together()
         self._groups[group] = together  # last: the most recent
+        together.catch_up()
         if not together.goes_on(things, at, timespan * FRESH):
             if at < together.newest - timespan - GRACE:
                 self._counts.late += 1
@@ -145,6 +106,7 @@ class Tracker:
             self._put(together, things, at, _slim(seen.event))
             self._shrink(at - timespan - GRACE)
         if len(together.latest) < correlation.needed:
+            self._recognise(together, things, seen.event, rule, believed)
             return NOTHING
         if together.fired is not None and abs(at - together.fired) < timespan:
             return NOTHING
@@ -152,6 +114,12 @@ class Tracker:
         if events:
             together.fired = at
         return events, group
+
+    def _recognise(self, together: Together, things: Sequence[Thing], event: Event, rule: str, believed: float) -> None:
+        """Let what comes next of an event's one thing be told by little, while it is the newest of its group."""
+        steady, known = self._steady[rule], together.latest.get(things[0]) if len(things) == 1 else None
+        if steady is not None and known is not None and known.at == together.newest:
+            steady.recognise(event, together, min(known.of_event + self.correlation.timespan * FRESH, believed))
 
     def _values(self, seen: Seen, rule: str) -> Sequence[Thing]:
         values = self.correlation.counted[rule].read(seen)
@@ -167,7 +135,7 @@ class Tracker:
         self._nameless += 1
         return (f"{self._nameless}",)
 
-    def _put(self, together: _Together, things: Sequence[Thing], at: float, event: Event) -> None:
+    def _put(self, together: Together, things: Sequence[Thing], at: float, event: Event) -> None:
         before = len(together.latest)
         for thing in things:
             together.put(thing, at, event)
@@ -181,6 +149,9 @@ class Tracker:
         """Forget groups that are over, and while there are too many those that were quiet for longest."""
         while len(self._groups) > 1:
             name, oldest = next(iter(self._groups.items()))
+            if oldest.catch_up():  # it was not quiet
+                self._groups[name] = self._groups.pop(name)
+                continue
             over = oldest.newest < before
             if not over and self._kept <= self._most:
                 return

@@ -5,13 +5,13 @@ most answers, nothing. What is left is compiled once for each combination of ans
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from firebreak.detect.allowing import not_allowed
-from firebreak.detect.answers import Answers
+from firebreak.detect.answers import MOST_LEFT, Answers, Ask, Left
 from firebreak.detect.compile import Check, compiled
-from firebreak.detect.condition import Condition, Test, all_of, decided, tests_of
+from firebreak.detect.condition import Condition, all_of
 from firebreak.detect.correlate import Counts, Tracker, request_of
 from firebreak.detect.event import COMPLETE, STARTED, Event
 from firebreak.detect.fields import Seen
@@ -19,9 +19,8 @@ from firebreak.detect.finding import Finding
 from firebreak.detect.past import Past
 from firebreak.detect.rules import EVERY, Named, Rule, Ruleset
 
-MOST_PLANS: Final = 2_000
 REMEMBERED: Final = 50_000  # events that a rule matched, and as many before them
-AHEAD: Final = timedelta(minutes=5)  # that an API server's clock may be ahead of ours
+AHEAD: Final = 300.0  # seconds that an API server's clock may be ahead of ours
 
 
 def NEVER(_: Seen) -> bool:  # noqa: N802 - a value of its own, told from others by identity
@@ -36,26 +35,29 @@ class _Use:
         self.rule = rule
         self.condition = condition
         self.tracker = tracker
-        self._bits: dict[int, Test] = {}
-        self._left: dict[int, Check | None] = {}
-
-    def number(self, tests: Sequence[Test]) -> None:
-        """Learn which bit is the answer to which test."""
-        own = set(tests_of(self.condition))
-        self._bits = {1 << position: test for position, test in enumerate(tests) if test in own}
-
-    def left(self, answers: int) -> Check | None:
-        """Return what is left to ask: None when it holds already, NEVER when it cannot."""
-        mine = sum(bit for bit in self._bits if answers & bit)
-        if mine not in self._left:
-            left = decided(self.condition, {test: bool(mine & bit) for bit, test in self._bits.items()})
-            if len(self._left) >= MOST_PLANS:
-                self._left.clear()
-            self._left[mine] = (None if left else NEVER) if isinstance(left, bool) else compiled(left)
-        return self._left[mine]
+        self.steady = None if tracker is None else tracker.steady(rule.name)
 
 
-Plan = tuple[tuple[Check | None, _Use], ...]
+def _check(left: Condition | bool) -> Check | None:  # noqa: FBT001 - what is left of a condition may be its answer
+    """Return what is left to ask: None when it holds already, NEVER when it cannot."""
+    if isinstance(left, bool):
+        return None if left else NEVER
+    return compiled(left)
+
+
+class _Plan:
+    """What is done with events that answer alike."""
+
+    __slots__ = ("asks", "goes_on", "uses")
+
+    def __init__(self, uses: Sequence[tuple[Check | None, _Use]], asks: Sequence[Ask] = ()) -> None:
+        self.uses = uses
+        """What may come of them, and what has to be asked before."""
+        self.asks = asks
+        """What else they have to answer first: then another plan is made."""
+        alone = uses[0][1].steady if len(uses) == 1 and uses[0][0] is None else None
+        self.goes_on = None if alone is None else alone.goes_on
+        """Tells that nothing at all comes of one."""
 
 
 class Detector:
@@ -64,10 +66,11 @@ class Detector:
     def __init__(self, ruleset: Ruleset) -> None:
         self.counts = Counts()
         self._uses = _uses(ruleset, self.counts)
-        self._answers = Answers(test for use in self._uses for test in tests_of(use.condition))
-        for use in self._uses:
-            use.number(self._answers.tests)
-        self._plans: dict[int, Plan] = {}
+        self._answers = Answers(use.condition for use in self._uses)
+        self._of = self._answers.of
+        self._left = [(Left(use.condition, self._answers.bits, _check), use) for use in self._uses]
+        self._plans: dict[int, _Plan] = {}
+        self._plans_later: dict[int, _Plan] = {}
         self._past = Past(REMEMBERED)
         self._told = Past(REMEMBERED)
 
@@ -78,23 +81,37 @@ class Detector:
 
     def feed(self, event: Event, now: datetime) -> list[Finding]:
         """Return what an event makes the rules find; `now` is the reader's time, with its zone. Never raises."""
-        answers = self._answers.of(event)
+        answers = self._of(event)
         plan = self._plans.get(answers)
         if plan is None:
             plan = self._planned(answers)
-        return self._found(plan, Seen(event), now) if plan else []
-
-    def _found(self, plan: Plan, seen: Seen, now: datetime) -> list[Finding]:
-        uses = [use for check, use in plan if check is None or check(seen)]
-        self.counts.unreadable += seen.unreadable
-        if not uses:
+        if plan.asks:
+            plan = self._planned_later(answers, plan.asks, event)
+        if not plan.uses or (plan.goes_on is not None and plan.goes_on(event)):
             return []
+        return self._found(plan, event, now)
+
+    def _found(self, plan: _Plan, event: Event, now: datetime) -> list[Finding]:
+        seen: Seen | None = None
+        uses = []
+        for check, use in plan.uses:
+            if check is not None:
+                seen = seen or Seen(event)
+                if not check(seen):
+                    continue
+            if use.steady is None or not use.steady.goes_on(event):
+                uses.append(use)
+        if seen is not None:
+            self.counts.unreadable += seen.unreadable
+        return self._used(uses, seen or Seen(event), now) if uses else []
+
+    def _used(self, uses: Sequence[_Use], seen: Seen, now: datetime) -> list[Finding]:
         event, time = seen.event, self._time(seen.event, now)
         repeated: bool | None = None  # asked only when a rule fires: what nobody tells may come as often as it likes
         found = []
         for use in uses:
             if use.tracker is not None:  # counts nothing twice, by itself
-                events, group = use.tracker.add(seen, use.rule.name, time.timestamp())
+                events, group = use.tracker.add(seen, use.rule.name, time.timestamp(), now.timestamp() + AHEAD)
                 if events:
                     correlation = use.tracker.correlation
                     named = tuple(zip(correlation.group_by, group, strict=True))
@@ -133,21 +150,35 @@ class Detector:
             try:
                 time = datetime.fromisoformat(stamp)
                 time = time if time.tzinfo else time.replace(tzinfo=UTC)
-                if time - now <= AHEAD:
+                if (time - now).total_seconds() <= AHEAD:
                     return time
             except (ValueError, OverflowError):
                 continue
         self.counts.misdated += 1
         return now
 
-    def _planned(self, answers: int) -> Plan:
-        """Return what is left to do with events of such answers."""
-        left = ((use.left(answers), use) for use in self._uses)
-        plan = tuple((check, use) for check, use in left if check is not NEVER)
-        if len(self._plans) >= MOST_PLANS:
-            self._plans.clear()
-        self._plans[answers] = plan
-        return plan
+    def _planned(self, answers: int) -> _Plan:
+        """Return what to do with events of such answers."""
+        asks = self._answers.asks(answers)
+        return _keep(self._plans, answers, _Plan((), asks) if asks else _Plan(self._uses_after(answers)))
+
+    def _planned_later(self, answers: int, asks: Sequence[Ask], event: Event) -> _Plan:
+        """Return what to do with an event of such answers once it has answered the rest as well."""
+        for read, known in asks:
+            answers |= known[read(event)]
+        plan = self._plans_later.get(answers)
+        return _keep(self._plans_later, answers, _Plan(self._uses_after(answers))) if plan is None else plan
+
+    def _uses_after(self, answers: int) -> Sequence[tuple[Check | None, _Use]]:
+        left = ((each.after(answers), use) for each, use in self._left)
+        return tuple((check, use) for check, use in left if check is not NEVER)
+
+
+def _keep(plans: dict[int, _Plan], answers: int, plan: _Plan) -> _Plan:
+    if len(plans) >= MOST_LEFT:
+        plans.clear()
+    plans[answers] = plan
+    return plan
 
 
 def _uses(ruleset: Ruleset, counts: Counts) -> tuple[_Use, ...]:
