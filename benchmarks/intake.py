@@ -32,7 +32,7 @@ BREAKER = ("FIREBREAK_BREAKER_NAMESPACE", "FIREBREAK_BREAKER_TOTAL")
 async def measure(info: ClusterInfo, rounds: int) -> Section:
     """Measure both ways in turn, one at a time and fifty at once. Firebreak must be running."""
     kubectl = kubectl_of(info)
-    with TemporaryDirectory() as folder, _unbroken(kubectl), deployed(info, kubectl, Path(folder)) as intake:
+    with TemporaryDirectory() as folder, _unbroken(kubectl), deployed(kubectl, Path(folder)) as intake:
         async with scene(info) as at, _sender(intake) as post:
             await _alert(at, post, ["warm"])
             alone = [(await _alert(at, post, [f"f{n}"]), await _bare(at, [f"b{n}"])) for n in range(rounds)]

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import ssl
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from cluster import pki
-from cluster.provider import ClusterInfo
+from cluster.provider import AuditReceiver
 from cluster.waiting import wait_until
 from installed import NAMESPACE, Kubectl
 from scraping import Scrape, scrape
@@ -131,20 +132,30 @@ def served(folder: Path, name: str) -> dict[str, bytes]:
 
 
 @contextmanager
-def deployed(info: ClusterInfo, kubectl: Kubectl, folder: Path, **settings: object) -> Iterator[Intake]:
-    """Deploy the intake with these settings (FIREBREAK_INTAKE_...), and take it away afterwards."""
+def deployed(
+    kubectl: Kubectl, folder: Path, *, receiver: AuditReceiver | None = None, routes: str = "", **settings: object
+) -> Iterator[Intake]:
+    """Deploy the intake with these settings (FIREBREAK_INTAKE_...), and take it away afterwards.
+
+    As the `receiver` it gets what the API server sends.
+    """
+    tokens = {"e2e": TOKEN.encode()}
+    if receiver:
+        shutil.copy(receiver.authority, folder / "ca.crt")
+        shutil.copy(receiver.authority_key, folder / "ca.key")
+        tokens[receiver.sender] = receiver.token.encode()
     pki.authority(folder, "ca", "intake-ca")
     pki.certificate(folder, "falco", "/CN=x", "ca", "extendedKeyUsage=clientAuth\nsubjectAltName=DNS:falco.e2e\n")
     pki.certificate(folder, "eve", "/CN=falco.e2e", "ca", "extendedKeyUsage=clientAuth\nsubjectAltName=DNS:eve.e2e\n")
     authorities = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"ca.crt": (folder / "ca.crt").read_text()}}
     objects = [
         secret(f"{NAME}-tls", served(folder, "first")),
-        secret(f"{NAME}-tokens", {"e2e": TOKEN.encode()}),
+        secret(f"{NAME}-tokens", tokens),
         {**authorities, "metadata": {"name": f"{NAME}-clients", "namespace": NAMESPACE}},
         _from_outside(),
     ]
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-    overlay = _overlay(folder, settings)
+    overlay = _overlay(folder, settings, routes, receiver)
     kubectl("apply", "--server-side", "--force-conflicts", "-k", str(overlay))
     try:
         kubectl("rollout", "restart", f"deployment/{NAME}", "-n", NAMESPACE)
@@ -184,26 +195,30 @@ def _from_outside() -> Object:
     }
 
 
-def _overlay(folder: Path, settings: dict[str, object]) -> Path:
+def _overlay(folder: Path, settings: dict[str, object], routes: str, receiver: AuditReceiver | None) -> Path:
     """An overlay as docs/intake.md shows it."""
     at = folder / "overlay"
     at.mkdir()
     manifests = os.path.relpath(MANIFESTS, at)
     chosen = {"CLIENT_CA": "/etc/firebreak/clients/ca.crt", "CLIENT_NAMES": "falco.e2e", **settings}
     literals = [f"FIREBREAK_INTAKE_{name}={value}" for name, value in chosen.items()]
-    (at / "kustomization.yaml").write_text(
-        json.dumps(
-            {
-                "apiVersion": "kustomize.config.k8s.io/v1beta1",
-                "kind": "Kustomization",
-                "namespace": NAMESPACE,
-                "resources": [f"{manifests}/components/intake"],
-                "components": [f"{manifests}/components/intake-pods"],
-                "images": [{"name": "firebreak", "newTag": "dev"}],
-                "configMapGenerator": [{"name": f"{NAME}-settings", "behavior": "merge", "literals": literals}],
-            }
-        )
-    )
+    generated: list[Object] = [{"name": f"{NAME}-settings", "behavior": "merge", "literals": literals}]
+    if routes:
+        (at / "routes.yaml").write_text(routes)
+        generated.append({"name": f"{NAME}-routes", "behavior": "replace", "files": ["routes.yaml"]})
+    overlay: Object = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": NAMESPACE,
+        "resources": [f"{manifests}/components/intake"],
+        "components": [f"{manifests}/components/intake-pods"],
+        "images": [{"name": "firebreak", "newTag": "dev"}],
+        "configMapGenerator": generated,
+    }
+    if receiver:
+        address = [{"op": "add", "path": "/spec/clusterIP", "value": receiver.address}]
+        overlay["patches"] = [{"target": {"kind": "Service", "name": NAME}, "patch": json.dumps(address)}]
+    (at / "kustomization.yaml").write_text(json.dumps(overlay))
     return at
 
 

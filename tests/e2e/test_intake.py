@@ -45,10 +45,8 @@ MINE = "falco-0123456789abcdef0123"
 
 
 @pytest.fixture(scope="module")
-def intake(
-    firebreak: str, cluster: ClusterInfo, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Intake]:
-    with deployed(cluster, kubectl, tmp_path_factory.mktemp("intake"), BODY_SECONDS=2, HEAD_SECONDS=3) as found:
+def intake(firebreak: str, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Intake]:
+    with deployed(kubectl, tmp_path_factory.mktemp("intake"), BODY_SECONDS=2, HEAD_SECONDS=3) as found:
         yield found
 
 

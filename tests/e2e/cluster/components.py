@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import netpol, process, s3, settings
+from cluster import auditing, netpol, process, s3, settings
 from cluster.api import Api
 from cluster.namespaces import Namespaces
 from cluster.provider import ClusterError
@@ -192,12 +192,9 @@ def _api_server(paths: Paths, programs: Path) -> Component:
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             f"--proxy-client-cert-file={pki}/front-proxy-client.crt",
             f"--proxy-client-key-file={pki}/front-proxy-client.key",
-            f"--audit-policy-file={settings.AUDIT_POLICY}",
-            f"--audit-log-path={paths.audit_log}",
-            "--audit-log-maxsize=200",  # MiB
-            "--audit-log-maxbackup=2",
+            *auditing.flags(paths),
         ),
-        files=(settings.AUDIT_POLICY,),
+        files=auditing.files(paths),
         ready=lambda: api.answers("/readyz"),
     )
 

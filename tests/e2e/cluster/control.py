@@ -10,6 +10,7 @@ Besides: pods without network, a store that trickles, a store without room. All 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cluster import auditing
 from cluster.choose import choose
 from cluster.components import Component, Supervisor
 from cluster.local import LocalCluster
@@ -31,7 +32,7 @@ def kill(name: str) -> None:
 
 
 def start(name: str) -> None:
-    """Start a component that is not running; returns when it is ready."""
+    """Start a component that is not running, or not as it should; returns when it is ready."""
     supervisor, component = _find(name)
     supervisor.ensure(component)
     supervisor.wait_ready(component)
@@ -56,6 +57,19 @@ def stopped(name: str) -> Iterator[None]:
         yield
     finally:
         start(name)
+
+
+@contextmanager
+def sending_audit_events() -> Iterator[None]:
+    """The API server, started anew, sends audit events to `ClusterInfo.audit_receiver` inside the block."""
+    paths = Paths.from_environment()
+    auditing.send(paths)
+    start("kube-apiserver")
+    try:
+        yield
+    finally:
+        auditing.hold_back(paths)
+        start("kube-apiserver")
 
 
 @contextmanager

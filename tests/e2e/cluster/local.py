@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cluster import binaries, configs, images, machine, packages, pki, s3, settings
+from cluster import auditing, binaries, configs, images, machine, packages, pki, s3, settings
 from cluster.components import Component, Supervisor, admin_api, all_components
 from cluster.namespaces import Namespaces
 from cluster.provider import ClusterError, ClusterInfo
@@ -39,6 +39,7 @@ class LocalCluster:
             namespaces = self._namespaces()
             self.paths.number.write_text(str(settings.NUMBER))  # before anything bears an address
             pki.ensure(self.paths)
+            auditing.ensure(self.paths)
             configs.write(self.paths)
             if namespaces.record() is None:
                 self._open_namespaces(namespaces)
@@ -79,6 +80,7 @@ class LocalCluster:
             bin=self._programs(),
             audit_log=self.paths.audit_log,
             s3=s3.credentials(self.paths),
+            audit_receiver=auditing.receiver(self.paths),
         )
 
     def load_image(self, tar: Path) -> None:

@@ -44,7 +44,7 @@ def ensure(paths: Paths) -> None:
     paths.conf.mkdir(parents=True, exist_ok=True)
     for name in CLIENTS:
         file = paths.kubeconfig if name == "admin" else paths.conf / f"{name}.kubeconfig"
-        _write_once(file, _kubeconfig(pki, name))
+        write_once(file, _kubeconfig(pki, name))
 
 
 def authority(pki: Path, name: str, common_name: str) -> None:
@@ -116,7 +116,8 @@ def _kubeconfig(pki: Path, user: str) -> str:
     )
 
 
-def _write_once(file: Path, text: str) -> None:
+def write_once(file: Path, text: str) -> None:
+    """Write a file that has a secret, unless it is so already."""
     if not file.exists() or file.read_text() != text:
         file.touch(mode=0o600)
         file.write_text(text)

@@ -20,11 +20,25 @@ class S3:
 
 
 @dataclass(frozen=True)
+class AuditReceiver:
+    """Who gets the API server's audit events: a Service with this cluster IP and a certificate of this authority.
+
+    The API server shows the token, as `sender`.
+    """
+
+    address: str
+    authority: Path
+    authority_key: Path
+    sender: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ClusterInfo:
     """What a user of the cluster needs to know.
 
-    `bin` is a folder with `kubectl` of the cluster's version; `audit_log` and `s3` are None where the provider
-    has none (an existing cluster that does not name them).
+    `bin` is a folder with `kubectl` of the cluster's version; `audit_log`, `s3` and `audit_receiver` are None where the
+    provider has none (an existing cluster that does not name them).
     """
 
     provider: str
@@ -32,6 +46,7 @@ class ClusterInfo:
     bin: Path
     audit_log: Path | None
     s3: S3 | None
+    audit_receiver: AuditReceiver | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The form that `python -m cluster info` prints."""

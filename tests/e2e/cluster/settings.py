@@ -96,6 +96,7 @@ POD_CIDR = f"10.{244 + NUMBER}.0.0/16"
 NODE_POD_CIDR = f"10.{244 + NUMBER}.0.0/24"
 SERVICE_CIDR = f"10.{96 + NUMBER}.0.0/16"
 KUBERNETES_SERVICE_IP = f"10.{96 + NUMBER}.0.1"
+INTAKE_IP = f"10.{96 + NUMBER}.0.43"  # of the band from which no Service is given an address unless it asks
 
 API_PORT = 6443
 S3_PORT = 7070
