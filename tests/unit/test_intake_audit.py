@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,12 @@ from builders import unhurried
 from fake_api import FakeApi, Fault, Hold
 from firebreak.detect.decoding import Malformed
 from firebreak.detect.event import Event
+from firebreak.detect.finding import Finding
 from firebreak.detect.reading import sent
-from intake_harness import Sender, intake, opened, until
+from firebreak.intake.audit import AuditStream
+from firebreak.intake.limits import Budget
+from harness import PATIENCE
+from intake_harness import Sender, falco, intake, opened, until
 
 RULE = """
 name: exec-into-pod
@@ -102,6 +108,58 @@ async def test_what_is_no_event_is_counted_and_the_others_of_its_batch_are_looke
         await sender.post("audit", b"no json at all")
         await until(lambda: sender.metric("audit_malformed_total") == 2)
         await until(lambda: len(opened(fake)) == 1 and sender.metric("buffer_bytes") == 0)
+
+
+async def test_alerts_are_taken_while_an_event_takes_its_time(fake: FakeApi) -> None:
+    """Seen: one body of ten megabytes of `[],` held up probes and alerts for half a minute."""
+    async with intake(fake) as sender:
+        started, goes_on = threading.Event(), threading.Event()
+
+        def feed(_: Event) -> list[Finding]:
+            started.set()
+            assert goes_on.wait(PATIENCE)
+            return []
+
+        running = sender.intake
+        stream = AuditStream(feed, running.backlog, Budget(2**20), running.metrics)
+        looking = asyncio.create_task(stream.look_at([Event(verb="get")]))
+        await until(started.is_set)
+        assert (await sender.post("falco", falco())).status == 202
+        goes_on.set()
+        await looking
+
+
+async def test_what_is_followed_and_what_is_sent_are_never_looked_at_together(fake: FakeApi) -> None:
+    async with intake(fake) as sender:
+        inside: list[int] = []
+
+        def feed(_: Event) -> list[Finding]:
+            inside.append(1)
+            assert len(inside) == 1
+            inside.pop()
+            return []
+
+        running = sender.intake
+        stream = AuditStream(feed, running.backlog, Budget(2**20), running.metrics)
+        await asyncio.gather(*(stream.look_at([Event(verb="get")] * 1000) for _ in range(4)))
+
+
+async def test_a_batch_of_nothing_but_noise_is_left_after_a_while(fake: FakeApi) -> None:
+    async with intake(fake) as sender:
+        await sender.post("audit", b"0\n" * 150_000)
+        await until(lambda: sender.metric("buffer_bytes") == 0)
+        assert sender.metric("audit_malformed_total") == 100_100
+
+
+def test_a_list_of_noise_takes_memory_in_proportion() -> None:
+    """Seen: ten megabytes of it took 520, of the 512 that the container has."""
+    body = b'{"items":[' + b"0," * 2**20 + b"0]}"
+    tracemalloc.start()
+    try:
+        assert isinstance(next(sent(body)), Malformed)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(body)
+    finally:
+        tracemalloc.stop()
 
 
 async def test_the_api_server_is_answered_before_the_rules_have_looked_and_told_to_come_again_when_too_much_waits(

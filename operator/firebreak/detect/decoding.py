@@ -11,9 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from firebreak.detect.event import Event
-from firebreak.detect.shallow import as_the_server_reads, shallow
+from firebreak.detect.shallow import DEEPEST, as_the_server_reads, deeper, shallow
 
 _EVENT: Final = msgspec.json.Decoder(Event)
+_RAW: Final = msgspec.json.Decoder(msgspec.Raw)
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -30,21 +31,31 @@ class NoEventError(Exception):
     """What was given is no audit event; the text says why."""
 
 
-def decode(data: bytes) -> Event:
-    """Return the audit event that is in a JSON object. Raises NoEventError."""
+def strict(data: bytes) -> Event | None:
+    """Return the audit event that a JSON object is as the API server writes it; None for anything else."""
     try:
         event = _EVENT.decode(data)
     except UNREADABLE:
-        return lenient(parsed(data))
-    if not event.verb:
-        raise NoEventError("no verb in it: no event of audit.k8s.io/v1")
-    return event
+        return None
+    return event if event.verb else None
+
+
+def whole(data: bytes) -> bool:
+    """Tell whether this is JSON, and all of it. Builds nothing where it can be helped."""
+    try:
+        _RAW.decode(data)
+    except UNREADABLE:
+        try:
+            parsed(data)
+        except NoEventError:
+            return False
+    return True
 
 
 def parsed(data: bytes) -> Any:
     """Return any JSON as plain values. Raises NoEventError."""
     try:
-        return msgspec.json.decode(shallow(data))
+        return msgspec.json.decode(shallow(data) if deeper(data, DEEPEST) else data)
     except UNREADABLE as error:
         place = str(error).partition("(")[2].rstrip(")")
     try:

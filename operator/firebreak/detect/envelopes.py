@@ -16,10 +16,11 @@ from typing import Any, Final
 import msgspec
 
 from firebreak.detect import cloudaudit
-from firebreak.detect.decoding import UNREADABLE, Malformed, NoEventError, decode, lenient, parsed
+from firebreak.detect.decoding import UNREADABLE, Malformed, NoEventError, lenient, parsed, strict
 from firebreak.detect.event import Event
 
 DEEPEST: Final = 6  # wrappings within each other: an array of records of text of a list of events has five
+MOST_ITEMS: Final = 1_000_000  # of a list, and commas of all that is in it, to be taken apart without building values
 TOO_DEEP: Final = "wrapped too often"
 LISTS: Final = ("items", "logEvents", "events", "records", "results")
 WRAPS: Final = ("message", "@message", "log")
@@ -30,30 +31,34 @@ def events(data: bytes, where: str, deep: int = DEEPEST) -> Iterator[Event | Mal
     if deep == 0:
         yield Malformed(where, TOO_DEEP)
         return
-    try:
-        yield decode(data)
-    except NoEventError:
-        if items := _items(data):
-            for number, item in enumerate(items, start=1):
-                yield from events(bytes(item), f"{where}, item {number}", deep - 1)
-        else:
-            yield from _document(data, where, deep)
+    event = strict(data)
+    if event is not None:
+        yield event
+    elif items := _items(data):
+        for number, item in enumerate(items, start=1):
+            yield from events(bytes(item), f"{where}, item {number}", deep - 1)
+    else:
+        yield from _document(data, where, deep)
 
 
 class _List(msgspec.Struct):
     """An `EventList`, its items as they are: what an API server sends is not taken apart twice."""
 
     items: tuple[msgspec.Raw, ...] = ()
+    verb: msgspec.Raw = msgspec.Raw()
 
 
 _LIST: Final = msgspec.json.Decoder(_List)
 
 
 def _items(data: bytes) -> tuple[msgspec.Raw, ...]:
+    if data.count(b",") > MOST_ITEMS:
+        return ()  # it may be a list of nothing but zeros, each of which would take 80 bytes here
     try:
-        return _LIST.decode(data).items
+        found = _LIST.decode(data)
     except UNREADABLE:
         return ()
+    return () if len(found.verb) else found.items
 
 
 def _document(data: bytes, where: str, deep: int) -> Iterator[Event | Malformed]:

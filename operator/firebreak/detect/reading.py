@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from firebreak.detect.decoding import Malformed, NoEventError, parsed
+from firebreak.detect.decoding import Malformed, whole
 from firebreak.detect.envelopes import events
 from firebreak.detect.event import Event
 
@@ -45,9 +45,9 @@ def _events(lines: Iterator[Line], longest: int) -> Iterator[Event | Malformed]:
         return
     number, line = first
     if isinstance(line, bytes) and _opens(line):
-        held, whole = _gathered(line, lines, longest)
-        if whole is not None:
-            yield from events(whole, f"line {number}")
+        held, document = _gathered(line, lines, longest)
+        if document is not None:
+            yield from events(document, f"line {number}")
             return
         lines = itertools.chain(held, lines)
     for number, line in itertools.chain([first], lines):
@@ -59,11 +59,7 @@ def _events(lines: Iterator[Line], longest: int) -> Iterator[Event | Malformed]:
 
 def _opens(line: bytes) -> bool:
     """Whether a line opens a document that goes on behind it: JSON that is none by itself."""
-    try:
-        parsed(line)
-    except NoEventError:
-        return line.lstrip()[:1] in {b"{", b"["}
-    return False
+    return line.lstrip()[:1] in {b"{", b"["} and not whole(line)
 
 
 def _gathered(first: bytes, lines: Iterator[Line], longest: int) -> tuple[list[Line], bytes | None]:
@@ -78,11 +74,7 @@ def _gathered(first: bytes, lines: Iterator[Line], longest: int) -> tuple[list[L
         if size > longest:
             return held, None
     document = b"\n".join([first, *(line for _, line in held if isinstance(line, bytes))])
-    try:
-        parsed(document)
-    except NoEventError:
-        return held, None
-    return [], document
+    return ([], document) if whole(document) else (held, None)
 
 
 def _lines(chunks: Iterator[bytes | str], longest: int) -> Iterator[Line]:
@@ -95,8 +87,8 @@ def _lines(chunks: Iterator[bytes | str], longest: int) -> Iterator[Line]:
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             parts.append(piece)
-            whole = size + len(piece) <= longest
-            yield number, b"".join(parts) if whole else too_long
+            fits = size + len(piece) <= longest
+            yield number, b"".join(parts) if fits else too_long
             number, parts, size = number + 1, [], 0
         size += len(rest)
         parts = [*parts, rest] if size <= longest else []

@@ -7,7 +7,9 @@ What was answered and not yet looked at dies with the process.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -25,7 +27,8 @@ from firebreak.intake.server import Letter, Reply
 
 log = structlog.get_logger()
 
-TURN = 100  # events that are looked at before others have their turn: some milliseconds
+TURN = 100  # events that are looked at before their findings are handed on: some milliseconds
+MOST_MALFORMED = 100_000  # of one batch: ten MiB hold no more lines of anything that a log has
 SENDER = "audit rules"
 
 Feed = Callable[[Event], list[Finding]]
@@ -34,8 +37,22 @@ Tell = Callable[[Finding], None]
 """Tells a SIEM; never waits for it."""
 
 
+@dataclass(slots=True)
+class _Turn:
+    """What some events of a batch came to. `ended`: there are no more."""
+
+    findings: list[Finding] = field(default_factory=list)
+    events: int = 0
+    malformed: int = 0
+    ended: bool = False
+
+
 class AuditStream:
-    """Batches of audit events through the rules; each finding is an alert like any other."""
+    """Batches of audit events through the rules; each finding is an alert like any other.
+
+    Events are decoded and looked at in a thread. A caller of the API server can make one that takes seconds (a patch of
+    three megabytes of nested lists), a sender a batch that takes minutes; alerts and probes are answered meanwhile.
+    """
 
     def __init__(self, feed: Feed, tell: Tell, backlog: Backlog, budget: Budget, metrics: Metrics) -> None:
         self._feed = feed
@@ -44,6 +61,7 @@ class AuditStream:
         self._budget = budget
         self._metrics = metrics
         self._batches: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        self._looking = asyncio.Lock()
 
     async def take(self, letter: Letter) -> Reply:
         """Accept a batch, which had its place before it was read."""
@@ -74,19 +92,29 @@ class AuditStream:
 
     async def look_at(self, found: Iterable[Event | Malformed]) -> None:
         """Put events through the rules, and what these find into the backlog; waits while that has no room."""
-        malformed = 0
-        for number, event in enumerate(found, start=1):
-            if isinstance(event, Malformed):
-                malformed += 1
-                continue
-            self._metrics.events.inc()
-            for finding in self._feed(event):
+        each, turn, malformed = iter(found), _Turn(), 0
+        while not turn.ended and malformed <= MOST_MALFORMED:
+            async with self._looking:  # a thread at a time: what is sent and what is followed share the rules
+                turn = await asyncio.to_thread(self._turn, each)
+            malformed += turn.malformed
+            self._metrics.events.inc(turn.events)
+            self._metrics.malformed.inc(turn.malformed)
+            for finding in turn.findings:
                 await self._hand_on(finding)
-            if number % TURN == 0:
-                await asyncio.sleep(0)
         if malformed:
-            self._metrics.malformed.inc(malformed)
-            log.warning("audit events not read", number=malformed)
+            log.warning("audit events not read", number=malformed, the_rest_left_out=not turn.ended)
+
+    def _turn(self, each: Iterator[Event | Malformed]) -> _Turn:
+        """Look at the next events."""
+        turn = _Turn()
+        for event in itertools.islice(each, TURN):
+            if isinstance(event, Malformed):
+                turn.malformed += 1
+            else:
+                turn.events += 1
+                turn.findings += self._feed(event)
+        turn.ended = turn.events + turn.malformed < TURN
+        return turn
 
     async def _hand_on(self, finding: Finding) -> None:
         self._metrics.findings.labels(finding.level).inc()

@@ -14,6 +14,7 @@ import msgspec
 
 from firebreak.api import bounds
 from firebreak.api.base import SUBDOMAIN, Json
+from firebreak.detect.shallow import deeper
 from firebreak.intake.alert import Alert, Severity, Subject
 from firebreak.model.words import bounded
 
@@ -85,16 +86,12 @@ def refused(what: str, why: str, next_: str = "") -> Parsed:
 
 def decoded(body: bytes) -> Any:
     """Return a JSON document. Raises UnreadableError when it is none, too large or too deep; never quotes it."""
-    sized(body)
+    if deeper(sized(body), MOST_DEPTH):
+        raise UnreadableError("the body", f"it is nested deeper than {MOST_DEPTH} levels", "send flat fields")
     try:
-        document = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnreadableError("the body", f"it is no JSON: {_where(error)}", "send one JSON document") from None
-    except RecursionError:
-        raise _too_deep() from None
-    if not _within(document, MOST_DEPTH):
-        raise _too_deep()
-    return document
 
 
 def sized(body: bytes) -> bytes:
@@ -106,28 +103,10 @@ def sized(body: bytes) -> bytes:
     return body
 
 
-def _too_deep() -> UnreadableError:
-    return UnreadableError("the body", f"it is nested deeper than {MOST_DEPTH} levels", "send flat fields")
-
-
 def _where(error: Exception) -> str:
     """Return where JSON breaks, in words of ours: msgspec's own name the byte and quote nothing."""
     found = re.search(r"\(byte \d+\)", str(error))
     return f"malformed {found.group()}" if found else "it breaks off, or holds bytes that are no UTF-8"
-
-
-def _within(document: Any, depth: int) -> bool:
-    level = [document]
-    for _ in range(depth):
-        level = [
-            inner
-            for node in level
-            if isinstance(node, (dict, list))
-            for inner in (node.values() if isinstance(node, dict) else node)
-        ]
-        if not level:
-            return True
-    return not any(isinstance(node, (dict, list)) for node in level)
 
 
 def identity(rule: str, subject: Subject, *otherwise: str) -> tuple[str, ...]:
