@@ -121,7 +121,7 @@ async def test_alerts_are_taken_while_an_event_takes_its_time(fake: FakeApi) -> 
             return []
 
         running = sender.intake
-        stream = AuditStream(feed, running.backlog, Budget(2**20), running.metrics)
+        stream = AuditStream(feed, lambda _: None, running.backlog, Budget(2**20), running.metrics)
         looking = asyncio.create_task(stream.look_at([Event(verb="get")]))
         await until(started.is_set)
         assert (await sender.post("falco", falco())).status == 202
@@ -140,7 +140,7 @@ async def test_what_is_followed_and_what_is_sent_are_never_looked_at_together(fa
             return []
 
         running = sender.intake
-        stream = AuditStream(feed, running.backlog, Budget(2**20), running.metrics)
+        stream = AuditStream(feed, lambda _: None, running.backlog, Budget(2**20), running.metrics)
         await asyncio.gather(*(stream.look_at([Event(verb="get")] * 1000) for _ in range(4)))
 
 
