@@ -1,4 +1,4 @@
-"""The deployed operator posts to a server beside it, named by the Secret that its users make."""
+"""The deployed operator posts to a server beside it, named by the Secret that users make; a SIEM reads its stdout."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         Handler.seen += 1
         code = 503 if Handler.seen == 2 else 200
-        print(json.dumps({"token": self.headers["Authorization"], "code": code, "body": body}), flush=True)
+        told = {"path": self.path, "token": self.headers["Authorization"], "type": self.headers["Content-Type"]}
+        print(json.dumps({**told, "code": code, "body": body}), flush=True)
         self.send_response(code)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -43,19 +44,23 @@ def receiver() -> Object:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def where(firebreak: str, cluster: ClusterInfo, kubectl: Kubectl) -> Iterator[Place]:
     with place(cluster, kubectl, "notifications") as found:
         yield found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def posting(where: Place, firebreak: str, kubectl: Kubectl) -> Iterator[None]:
     """Firebreak started with a Secret that names the receiver, and without one afterwards."""
     where.apply(receiver())
-    url = f"http://{address(kubectl, where.namespace, 'receiver')}:8080/services/secret-path"
+    server = f"http://{address(kubectl, where.namespace, 'receiver')}:8080"
     literals = {
-        "FIREBREAK_NOTIFY_URL": url,
+        "FIREBREAK_CLUSTER": "e2e",
+        "FIREBREAK_ECS_FILE": "-",
+        "FIREBREAK_CLOUDEVENTS_URL": f"{server}/events/secret-path",
+        "FIREBREAK_CLOUDEVENTS_HEADER": f"Authorization: {TOKEN}",
+        "FIREBREAK_NOTIFY_URL": f"{server}/services/secret-path",
         "FIREBREAK_NOTIFY_HEADER": f"Authorization: {TOKEN}",
         "FIREBREAK_NOTIFY_FORMAT": "json",
     }
@@ -67,29 +72,73 @@ def posting(where: Place, firebreak: str, kubectl: Kubectl) -> Iterator[None]:
     restart(kubectl)
 
 
-@pytest.mark.slow
-def test_an_incident_is_posted_with_its_sentence_and_no_url_is_logged(
-    where: Place, posting: None, firebreak: str, kubectl: Kubectl, cut_playbook: str
-) -> None:
+@pytest.fixture(scope="module")
+def cut(where: Place, posting: None, cut_playbook: str) -> None:
+    """An incident whose pod is cut off."""
     where.apply(pod("web", container("touch /ready; exec sleep 1000000")))
     where.ready("pod/web")
     where.open("shell", "web", playbook=cut_playbook)
     where.condition("shell", "Contained", "True/Enforced")
 
-    def posts() -> list[Object]:
-        lines = kubectl("logs", "receiver", "-n", where.namespace).splitlines()
-        return [json.loads(line) for line in lines]
 
-    def taken() -> list[Object]:
-        return [post["body"] for post in posts() if post["code"] == 200 and post["body"]["incident"]["name"] == "shell"]
+def taken(where: Place, kubectl: Kubectl, path: str) -> list[Object]:
+    """What the server took at one of its addresses, with whatever secret behind it."""
+    posts = [json.loads(line) for line in kubectl("logs", "receiver", "-n", where.namespace).splitlines()]
+    assert {post["token"] for post in posts} <= {TOKEN}
+    return [post for post in posts if post["path"] == f"/{path}/secret-path" and post["code"] == 200]
+
+
+def logs(firebreak: str, kubectl: Kubectl) -> list[str]:
+    """What both replicas wrote."""
+    return kubectl("logs", "-n", firebreak, "-l", "app.kubernetes.io/name=firebreak", "--tail=-1").splitlines()
+
+
+@pytest.mark.slow
+def test_an_incident_is_posted_with_its_sentence_and_no_url_is_logged(
+    where: Place, cut: None, firebreak: str, kubectl: Kubectl
+) -> None:
+    def told() -> list[Object]:
+        bodies = [post["body"] for post in taken(where, kubectl, "services")]
+        return [body for body in bodies if body["incident"]["name"] == "shell"]
 
     def contained() -> bool:
-        return any(c["type"] == "Contained" and c["status"] == "True" for body in taken() for c in body["conditions"])
+        return any(c["type"] == "Contained" and c["status"] == "True" for body in told() for c in body["conditions"])
 
-    wait_until(contained, timeout=60, otherwise=lambda: f"that the pod is cut was not posted: {posts()}")
-    assert {post["token"] for post in posts()} == {TOKEN}
-    assert taken()[0]["event"] == "opened"
-    assert any(body["message"].startswith("Cut off since ") for body in taken())
-    logs = kubectl("logs", "-n", firebreak, "-l", "app.kubernetes.io/name=firebreak", "--tail=-1")
-    assert "secret-path" not in logs
-    assert TOKEN not in logs
+    wait_until(contained, timeout=60, otherwise=lambda: f"that the pod is cut was not posted: {told()}")
+    assert told()[0]["event"] == "opened"
+    assert any(body["message"].startswith("Cut off since ") for body in told())
+    written = "".join(logs(firebreak, kubectl))
+    assert "secret-path" not in written
+    assert TOKEN not in written
+
+
+@pytest.mark.slow
+def test_a_siem_gets_the_same_as_cloud_events_and_as_lines(
+    where: Place, cut: None, firebreak: str, kubectl: Kubectl
+) -> None:
+    def events() -> list[Object]:
+        posts = [post for post in taken(where, kubectl, "events") if post["body"]["subject"].endswith("/shell")]
+        assert {post["type"] for post in posts} <= {"application/cloudevents+json; charset=UTF-8"}
+        return [post["body"] for post in posts]
+
+    def is_cut(event: Object) -> bool:
+        labels = event["data"]["labels"]
+        return (labels.get("condition"), labels.get("status")) == ("Contained", "True")
+
+    wait_until(
+        lambda: any(map(is_cut, events())),
+        timeout=60,
+        otherwise=lambda: f"that the pod is cut is no CloudEvent: {events()}",
+    )
+    assert events()[0]["type"] == "dev.firebreak.incident.opened"
+    assert {event["source"] for event in events()} == {"https://firebreak.dev/clusters/e2e"}
+    documents = [json.loads(line) for line in logs(firebreak, kubectl) if line.startswith('{"ecs":')]
+    lines = {document["event"]["id"]: document for document in documents}
+    assert {event["id"]: event["data"] for event in events()}.items() <= lines.items()
+    (found,) = [event["data"] for event in events() if is_cut(event)]
+    assert found["orchestrator"] == {
+        "type": "kubernetes",
+        "cluster": {"name": "e2e"},
+        "namespace": where.namespace,
+        "resource": {"type": "pods", "name": "web"},
+    }
