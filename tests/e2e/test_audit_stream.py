@@ -88,7 +88,8 @@ def intake(
     routes = ROUTES.format(namespace=fallback, playbook=cut_playbook)
     try:
         folder = tmp_path_factory.mktemp("intake")
-        with deployed(kubectl, folder, receiver=receiver, routes=routes) as found, control.sending_audit_events():
+        running = deployed(kubectl, folder, receiver=receiver, routes=routes, ECS_FILE="-", CLUSTER="e2e")
+        with running as found, control.sending_audit_events():
             until_execs_are_judged(kubectl)
             yield found
     finally:
@@ -200,6 +201,20 @@ def test_a_real_exec_contains_the_pod_that_was_entered(
     assert "pods/exec" in found["spec"]["reason"]
     where.condition(found["metadata"]["name"], "Contained", "True/Enforced")
     record_property("milliseconds from exec to contained", milliseconds_to_contained(log, where, entered))
+
+
+def test_a_siem_reads_on_stdout_what_the_rules_find(where: Place) -> None:
+    shell(where, "web")
+    where.exec("web", "true")
+    opened = until_raised(where.kubectl, where.namespace, "exec-into-pod")
+    written = where.kubectl("logs", "-n", NAMESPACE, "-l", f"app.kubernetes.io/name={NAME}", "--tail=-1").splitlines()
+    findings = [json.loads(line) for line in written if line.startswith('{"ecs":')]
+    (found,) = [each for each in findings if each["orchestrator"].get("namespace") == where.namespace]
+    assert found["rule"]["id"] == "exec-into-pod"
+    assert found["user"] == {"name": "kubernetes-admin"}
+    assert found["orchestrator"]["cluster"] == {"name": "e2e"}
+    assert found["orchestrator"]["resource"] == {"type": "pods", "name": "web"}
+    assert found["labels"]["audit_ids"] == told(opened)["auditIDs"]
 
 
 def test_secrets_read_across_namespaces_from_inside_a_pod_contain_that_pod(
