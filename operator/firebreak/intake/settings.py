@@ -45,9 +45,9 @@ class IntakeSettings(BaseSettings):
     )
     body_seconds: float = Field(default=10.0, gt=0, description="Seconds until a body has to be there.")
     alert_bytes: int = Field(default=MIB, ge=1024, description="Longest body of alerts.")
-    audit_bytes: int = Field(default=10 * MIB, ge=1024, description="Longest body of audit events.")
+    audit_bytes: int = Field(default=32 * MIB, ge=1024, description="Longest body of audit events.")
     buffer_bytes: int = Field(
-        default=64 * MIB,
+        default=128 * MIB,
         ge=MIB,
         description="Bytes held at most: half for bodies, half for alerts that wait; of one sender half of each.",
     )

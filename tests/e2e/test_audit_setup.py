@@ -1,0 +1,169 @@
+"""The audit set-up as manifests/audit ships it: a real API server takes it, and what it sends becomes an Incident."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bare import BareApi, bare_api, free_ports, program
+from cluster import pki, process
+from cluster.waiting import wait_until
+from firebreak.intake.opening import ALERT
+from receiving import TOKEN, served
+from scraping import Scrape, parsed
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "manifests" / "audit"
+CONFIG, LOG = "/etc/kubernetes/audit", "/var/log/kubernetes/audit"
+SERVICE = "https://10.96.0.50:443"
+SWORDFISH = "c3dvcmRmaXNo"  # "swordfish", as a Secret has it
+
+
+@dataclass(frozen=True)
+class Audited:
+    """An API server with the shipped set-up, and the intake that it sends to."""
+
+    api: BareApi
+    log: Path
+    probes: int
+
+    def metrics(self) -> Scrape:
+        """What the intake tells Prometheus."""
+        with closing(HTTPConnection("127.0.0.1", self.probes, timeout=10)) as line:
+            line.request("GET", "/metrics")
+            return parsed(line.getresponse().read().decode())
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events of the log file, so far as their lines are whole."""
+        *lines, _ = self.log.read_bytes().split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def opened(self, rule: str) -> list[dict[str, Any]]:
+        """The incidents that a rule opened."""
+        found = json.loads(self.api.kubectl("get", "incidents", "--all-namespaces", "-o", "json"))["items"]
+        return [each for each in found if json.loads(each["metadata"]["annotations"][ALERT])["rule"] == rule]
+
+    def until_opened(self, rule: str) -> None:
+        """Wait for an incident of a rule."""
+        wait_until(lambda: self.opened(rule), timeout=30, otherwise=f"{rule} opened no incident")
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
+    folder = tmp_path_factory.mktemp("audited")
+    alerts, probes = free_ports(2)
+    flags = _set_up(folder, alerts)
+    with bare_api(folder, flags) as api:
+        api.kubectl("apply", "-k", str(ROOT / "crds"))
+        api.kubectl("create", "namespace", "firebreak")
+        with _intake(folder, api, alerts, probes):
+            yield Audited(api, folder / "log" / "audit.log", probes)
+
+
+def _set_up(folder: Path, port: int) -> list[str]:
+    """Put the shipped files in their places, and return the flags that kubeadm would give the API server.
+
+    Only the folders differ, and the address of the intake.
+    """
+    config, log = folder / "config", folder / "log"
+    config.mkdir()
+    log.mkdir()
+    places = {CONFIG: str(config), LOG: str(log), SERVICE: f"https://127.0.0.1:{port}"}
+
+    def moved(text: str) -> str:
+        for shipped, here in places.items():
+            text = text.replace(shipped, here)
+        return text
+
+    for name in ("policy.yaml", "webhook.kubeconfig"):
+        (config / name).write_text(moved((SHIPPED / name).read_text()))
+    (config / "intake-token").write_text(TOKEN)
+    pki.authority(folder, "ca", "intake-ca")
+    (config / "intake-ca.crt").write_bytes((folder / "ca.crt").read_bytes())
+    wanted = yaml.safe_load((SHIPPED / "kubeadm.yaml").read_text())["apiServer"]["extraArgs"]
+    return [f"--{each['name']}={moved(each['value'])}" for each in wanted]
+
+
+@contextmanager
+def _intake(folder: Path, api: BareApi, alerts: int, probes: int) -> Iterator[None]:
+    """The intake, with TLS and a token that is good for audit events only."""
+    tls, tokens, log = folder / "tls", folder / "tokens", folder / "intake.log"
+    tls.mkdir()
+    tokens.mkdir()
+    for name, content in served(folder, "intake").items():
+        (tls / name).write_bytes(content)
+    (tokens / "apiserver.audit").write_text(TOKEN)
+    settings = {"PORT": alerts, "PROBE_PORT": probes, "TLS": tls, "TOKENS": tokens, "KUBECONFIG": api.kubeconfig}
+    env = {**os.environ, **{f"FIREBREAK_INTAKE_{name}": str(value) for name, value in settings.items()}}
+    with program([sys.executable, "-m", "firebreak", "intake"], log, env) as running:
+        wait_until(
+            lambda: running.poll() is not None or "listening" in log.read_text(),
+            timeout=20,
+            otherwise=lambda: f"the intake does not listen; its log ends:\n{process.tail(log)}",
+        )
+        assert running.poll() is None, process.tail(log)
+        yield
+
+
+def test_an_attack_that_the_api_server_reports_becomes_an_incident(audited: Audited) -> None:
+    audited.api.kubectl("create", "clusterrolebinding", "eve", "--clusterrole=cluster-admin", "--user=eve")
+    audited.until_opened("cluster-admin-bound")
+    (found,) = audited.opened("cluster-admin-bound")
+    assert found["spec"]["source"] == "audit"
+    assert audited.metrics().value("firebreak_intake_audit_malformed_total") == 0
+
+
+def test_no_value_of_a_secret_and_no_token_is_in_the_log(audited: Audited) -> None:
+    kubectl = audited.api.kubectl
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"}, "data": {"password": SWORDFISH}}
+    kubectl("create", "--filename", "-", stdin=json.dumps(secret))
+    kubectl("annotate", "secret", "database", "a=b")
+    kubectl("patch", "secret", "database", "--patch", json.dumps({"stringData": {"password": "swordfish"}}))
+    kubectl("get", "secrets", "--output", "yaml")
+    kubectl("create", "configmap", "settings", f"--from-literal=password={SWORDFISH}")
+    kubectl("create", "serviceaccount", "web")
+    token = kubectl("create", "token", "web").strip()
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    assert json.loads(kubectl("create", "--filename", "-", "--output", "json", stdin=json.dumps(review)))["status"][
+        "authenticated"
+    ]
+    kubectl("delete", "secret", "database")
+
+    kept = {(each["verb"], each["level"]) for each in audited.events() if about(each, "secrets", "database")}
+    assert kept == {("create", "Metadata"), ("get", "Metadata"), ("patch", "Metadata"), ("delete", "Metadata")}
+    assert {each["level"] for each in audited.events() if about(each, "serviceaccounts", "web", "token")} == {
+        "Metadata"
+    }
+    text = audited.log.read_text()
+    assert "tokenreviews" in text
+    assert [value for value in (SWORDFISH, "swordfish", token, token.rpartition(".")[2]) if value in text] == []
+
+
+def test_the_longest_event_that_a_caller_can_make_comes_whole_and_pushes_no_other_out(audited: Audited) -> None:
+    """Six bytes stand for each `<` and `&`. etcd takes 1.5 MiB of a pod, which is kept twice, HTTP 1 MiB of a path."""
+    padding = {"name": "PADDING", "value": "<" * 1_500_000}
+    app = {"name": "app", "image": "busybox:1.35", "securityContext": {"privileged": True}, "env": [padding]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "long"}, "spec": {"containers": [app]}}
+    created = audited.api.ask("POST", f"/api/v1/namespaces/default/pods?{'&' * 900_000}", pod)
+    assert created == HTTPStatus.CREATED
+    audited.api.kubectl("create", "clusterrole", "all", "--verb=*", "--resource=*.*")
+    audited.until_opened("wildcard-role")
+    audited.until_opened("privileged-pod")
+    (length,) = (len(line) for line in audited.log.read_bytes().split(b"\n") if b'"name":"long"' in line)
+    assert length > 23_000_000
+    assert audited.metrics().value("firebreak_intake_refused_total", reason="size") == 0
+
+
+def about(event: dict[str, Any], resource: str, name: str, subresource: str | None = None) -> bool:
+    """Whether an event is about this object."""
+    found = event.get("objectRef", {})
+    return (found.get("resource"), found.get("name"), found.get("subresource")) == (resource, name, subresource)
