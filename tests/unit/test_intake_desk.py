@@ -259,8 +259,50 @@ async def test_who_takes_all_names_is_told_of_and_so_is_what_is_lost(fake: FakeA
         name = name_of(alert()) + (f"-{number}" if number > 1 else "")
         fake.put({**body, "metadata": {"name": name, "namespace": "shop"}, "spec": {**body["spec"], "mode": "Plan"}})
     taken = await desk(api).take(alert(), "falco")
+    assert taken == Taken(Outcome.OPENED, "firebreak", name_of(alert()))
+    assert "20 incidents have the name" in fake.get("Incident", "firebreak", name_of(alert()))["spec"]["reason"]
+
+
+async def test_where_all_names_are_taken_in_the_fallback_too_the_alert_is_lost_and_said(
+    fake: FakeApi, api: Api
+) -> None:
+    body = incident(alert(), Routes().decide(alert())).body
+    for namespace in ("shop", "firebreak"):
+        for number in range(1, 21):
+            name = name_of(alert()) + (f"-{number}" if number > 1 else "")
+            fake.put({**body, "metadata": {"name": name, "namespace": namespace}, "spec": {"target": {"pod": "x"}}})
+    taken = await desk(api).take(alert(), "falco")
     assert taken.outcome is Outcome.LOST
-    assert "20 incidents have the name" in taken.why
+    assert "namespace firebreak does not take it either: 20 incidents have the name" in taken.why
+
+
+HARMLESS = {"name": "harmless", "match": {"rule": "Shell", "fields": {"process": "ls"}}}
+
+
+@pytest.mark.parametrize(
+    "harmless", [{"mode": "Plan"}, {"mode": "Preserve"}, {"playbook": "contain-not-yet"}, {"severity": "High"}]
+)
+@pytest.mark.parametrize("remembered", [True, False])
+async def test_a_harmless_alert_swallows_no_graver_one_of_the_same_rule_and_pod(
+    fake: FakeApi, api: Api, harmless: dict[str, str], *, remembered: bool
+) -> None:
+    routes = {"routes": [HARMLESS | harmless]}
+    at = desk(api, **routes)
+    assert (await at.take(alert(fields={"process": "ls"}), "falco")).outcome is Outcome.OPENED
+    taken = await (at if remembered else desk(api, **routes)).take(alert(severity=Severity.CRITICAL), "falco")
+    assert taken == Taken(Outcome.OPENED, "shop", f"{name_of(alert())}-2")
+    spec = fake.get("Incident", "shop", taken.name)["spec"]
+    assert (spec["mode"], spec["playbook"], spec["severity"]) == ("Respond", "contain", "Critical")
+    again = await at.take(alert(fields={"process": "ls"}), "falco")
+    assert again == Taken(Outcome.REPEATED, "shop", name_of(alert()))
+
+
+async def test_what_is_only_planned_is_a_repeat_of_what_is_responded_to(fake: FakeApi, api: Api) -> None:
+    at = desk(api, routes=[HARMLESS | {"mode": "Plan"}])
+    await at.take(alert(), "falco")
+    taken = await at.take(alert(fields={"process": "ls"}), "falco")
+    assert taken == Taken(Outcome.REPEATED, "shop", name_of(alert()))
+    assert len(opened(fake)) == 1
 
 
 def test_until_the_operator_says_when_an_incident_was_closed_its_last_write_does() -> None:

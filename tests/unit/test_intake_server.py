@@ -226,13 +226,16 @@ async def test_what_is_no_alert_is_refused_with_the_reason(fake: FakeApi, body: 
     assert opened(fake) == []
 
 
-async def test_of_a_group_only_what_is_wrong_is_refused(fake: FakeApi) -> None:
+async def test_of_a_group_only_what_is_wrong_is_refused_and_said_in_the_log(
+    fake: FakeApi, capsys: pytest.CaptureFixture[str]
+) -> None:
     group = alertmanager("web-1")
     group["alerts"].append({"status": "firing", "labels": {}})
     async with intake(fake) as sender:
         answered = await sender.post("alertmanager", group)
     assert (answered.status, answered.body["opened"], len(answered.body["refused"])) == (200, 1, 1)
     assert len(opened(fake)) == 1
+    assert "alerts refused" in capsys.readouterr().out
 
 
 async def test_while_the_api_server_is_away_alertmanager_is_told_to_come_again(fake: FakeApi) -> None:
@@ -273,6 +276,48 @@ async def test_what_finds_no_room_is_refused_and_one_sender_leaves_room_for_othe
         there.set()
         await until(lambda: sender.metric("waiting") == 0)
         assert sender.metric("buffer_bytes") == 0
+
+
+async def test_alerts_whose_sender_waits_are_bounded_as_those_are_whose_sender_does_not(fake: FakeApi) -> None:
+    """Seen: while the API server hung, groups of a thousand that were sent again and again took 400 MB a round."""
+    there = asyncio.Event()
+    fake.faults.add(Fault(when=lambda call: call.resource == "incidents", how=Hold(there)))
+    async with intake(fake, buffer_bytes=2**20, alert_bytes=2**16, audit_bytes=2**16) as sender:
+        group = alertmanager(*(f"web-{number}" for number in range(100)))
+        refused = await sender.post("alertmanager", group)
+        assert (refused.status, refused.body["refused"]) == (503, "unavailable")
+        assert 20 < sender.metric("waiting") < 40
+        assert 2**17 < sender.metric("buffer_bytes") <= 2**18
+        there.set()
+        await until(lambda: sender.metric("waiting") == 0)
+        while (answered := await sender.post("alertmanager", group)).status == 503:
+            assert answered.body["refused"] == "overload"
+        assert len(opened(fake)) == 100
+        assert sender.metric("buffer_bytes") == 0
+
+
+async def test_what_comes_again_while_it_waits_is_counted_in_one_go(fake: FakeApi) -> None:
+    there = asyncio.Event()
+    fake.faults.add(Fault(when=lambda call: call.resource == "incidents", how=Hold(there)))
+    async with intake(fake) as sender:
+        for _ in range(3):
+            await sender.post("falco", [falco()] * 1000)
+        assert sender.metric("waiting") == 1
+        there.set()
+        await until(lambda: sender.metric("waiting") == 0)
+        assert sender.metric('alerts_total{outcome="repeated",source="falco"}') == 2999
+    (found,) = opened(fake)
+    assert found["metadata"]["annotations"]["firebreak.dev/repeats"] == "2999"
+
+
+async def test_a_harmless_alert_that_waits_swallows_no_graver_one(fake: FakeApi) -> None:
+    there = asyncio.Event()
+    fake.faults.add(Fault(when=lambda call: call.resource == "incidents", how=Hold(there)))
+    async with intake(fake) as sender:
+        await sender.post("falco", [falco(priority="Notice"), falco()])
+        there.set()
+        await until(lambda: sender.metric("waiting") == 0)
+    assert sorted(found["spec"]["mode"] for found in opened(fake, "shop")) == ["Plan", "Respond"]
 
 
 async def test_what_was_accepted_is_opened_before_the_end(fake: FakeApi) -> None:

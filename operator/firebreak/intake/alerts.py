@@ -1,4 +1,4 @@
-"""What becomes of a body of alerts: parsed, then opened before the answer or accepted into the backlog.
+"""What becomes of a body of alerts: parsed, put into the backlog, and opened before the answer or after it.
 
 - Alertmanager and our own shape: the answer comes after the Incident. Alertmanager sends again what was answered with
   5xx, so an alert is lost only if both are.
@@ -7,21 +7,22 @@
 """
 
 import asyncio
-import time
 from collections import Counter
 from dataclasses import dataclass
 
+import structlog
+
 from firebreak.api.base import Json
-from firebreak.intake.alert import Alert
-from firebreak.intake.backlog import Backlog
-from firebreak.intake.desk import Desk
+from firebreak.intake.backlog import Answer, Backlog
 from firebreak.intake.formats.parsed import Parse, Parsed
 from firebreak.intake.metrics import Metrics
 from firebreak.intake.refusal import SOON, UNAVAILABLE, Refused, overloaded
 from firebreak.intake.server import Letter, Reply
-from firebreak.intake.taken import Outcome, Taken
+from firebreak.intake.taken import Outcome
 from firebreak.kube.errors import ApiError
 from firebreak.model.clock import Clock
+
+log = structlog.get_logger()
 
 ANSWER = 8.0  # seconds: Alertmanager gives up after ten or more
 MOST_TOLD = 20  # refusals that the answer repeats
@@ -33,7 +34,6 @@ class Alerts:
 
     parse: Parse
     patient: bool
-    desk: Desk
     backlog: Backlog
     metrics: Metrics
     clock: Clock
@@ -45,7 +45,8 @@ class Alerts:
             raise Refused(400, "malformed", "; ".join(map(str, parsed.refusals[:MOST_TOLD])))
         taken = await self._opened(parsed, letter) if self.patient else self._accepted(parsed, letter)
         if parsed.refusals:
-            taken["refused"] = [str(each) for each in parsed.refusals[:MOST_TOLD]]
+            taken["refused"] = why = [str(each) for each in parsed.refusals[:MOST_TOLD]]
+            log.warning("alerts refused", sender=letter.sender.name, number=len(parsed.refusals), why=why)
             self.metrics.alerts.labels("unreadable", "refused").inc(len(parsed.refusals))
         if parsed.passed:
             taken["passed"] = len(parsed.passed)
@@ -54,29 +55,33 @@ class Alerts:
     def _accepted(self, parsed: Parsed, letter: Letter) -> Json:
         lost = sum(not self.backlog.put(alert, letter.sender.name) for alert in parsed.alerts)
         if lost:
-            raise overloaded(
-                f"{lost} of {len(parsed.alerts)} alerts found no room, for too many wait for the API server"
-            )
+            raise self._no_room(lost, parsed)
         return {"accepted": len(parsed.alerts)}
 
     async def _opened(self, parsed: Parsed, letter: Letter) -> Json:
-        begun = time.monotonic()
-        try:
-            async with asyncio.timeout(ANSWER):
-                found = await asyncio.gather(*(self._open(alert, letter, begun) for alert in parsed.alerts))
-        except TimeoutError:
-            words = "the API server did not take it in time; send it again"
-            raise Refused(503, UNAVAILABLE, words, SOON) from None
-        except ApiError as error:
+        answers: list[Answer] = [asyncio.get_running_loop().create_future() for _ in parsed.alerts]
+        there = [
+            answer
+            for alert, answer in zip(parsed.alerts, answers, strict=True)
+            if self.backlog.put(alert, letter.sender.name, answer)
+        ]
+        if there:
+            await asyncio.wait(there, timeout=ANSWER)
+        found = [answer.result() for answer in there if answer.done()]
+        if error := next((each for each in found if isinstance(each, ApiError)), None):
             words = f"the API server does not take it now ({type(error).__name__}); send it again"
             raise Refused(503, UNAVAILABLE, words, SOON) from error
-        if all(taken.outcome is Outcome.LOST for taken in found) and found:
-            raise Refused(500, "lost", found[0].why)
-        counts = Counter(str(taken.outcome) for taken in found)
-        return {**counts, "alerts": [taken.to_json() for taken in found[:MOST_TOLD]]}
+        if len(found) < len(there):
+            words = "the API server did not take it in time; send it again"
+            raise Refused(503, UNAVAILABLE, words, SOON)
+        if len(there) < len(answers):
+            raise self._no_room(len(answers) - len(there), parsed)
+        taken = [each for each in found if not isinstance(each, ApiError)]
+        if all(each.outcome is Outcome.LOST for each in taken) and taken:
+            raise Refused(500, "lost", taken[0].why)
+        counts = Counter(str(each.outcome) for each in taken)
+        return {**counts, "alerts": [each.to_json() for each in taken[:MOST_TOLD]]}
 
-    async def _open(self, alert: Alert, letter: Letter, begun: float) -> Taken:
-        taken = await self.desk.take(alert, letter.sender.name)
-        if taken.outcome is Outcome.OPENED:
-            self.metrics.open_seconds.observe(time.monotonic() - begun)
-        return taken
+    @staticmethod
+    def _no_room(lost: int, parsed: Parsed) -> Refused:
+        return overloaded(f"{lost} of {len(parsed.alerts)} alerts found no room, for too many wait for the API server")

@@ -1,4 +1,4 @@
-"""Alerts that were accepted and have no Incident yet: of senders that never send again, and of the audit rules.
+"""Alerts that have no Incident yet: of senders that never send again, of those that wait for it, and of audit rules.
 
 Bounded by bytes. What comes again while it waits is one entry with a count. While the API server is away an entry is
 tried again for as long as this process runs; when no room is left the sender is told so, and what is lost is counted.
@@ -6,7 +6,7 @@ tried again for as long as this process runs; when no room is left the sender is
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -14,7 +14,7 @@ from firebreak.intake.alert import Alert
 from firebreak.intake.desk import Desk
 from firebreak.intake.limits import Budget
 from firebreak.intake.metrics import Metrics
-from firebreak.intake.taken import Outcome
+from firebreak.intake.taken import Outcome, Taken
 from firebreak.kube.errors import ApiError
 from firebreak.service.supervise import growing_pause
 
@@ -24,6 +24,8 @@ OVERHEAD = 8192  # bytes of an entry beside its texts: its task, its objects
 EACH = 200  # bytes of a field beside its text
 
 Identity = tuple[str, ...]
+Answer = asyncio.Future[Taken | ApiError]
+"""What became of an alert, or what the API server said when it was asked first."""
 
 
 @dataclass(slots=True)
@@ -31,6 +33,14 @@ class _Waiting:
     alert: Alert
     since: float
     again: int = 0
+    asking: list[Answer] = field(default_factory=list)
+    """Of senders that still wait for the answer."""
+
+    def tell(self, *answers: Taken | ApiError) -> None:
+        """Answer who asks: the first with the first, all others with the last."""
+        for number, asked in enumerate(self.asking):
+            asked.set_result(answers[0 if number == 0 else -1])
+        self.asking = []
 
 
 class Backlog:
@@ -47,18 +57,20 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, alert: Alert, sender: str) -> bool:
-        """Accept an alert, and return whether there was room."""
-        if self._desk.at_once(alert):
+    def put(self, alert: Alert, sender: str, *answers: Answer) -> bool:
+        """Accept an alert, and return whether there was room. `answers` are told what became of it."""
+        if taken := self._desk.at_once(alert):
+            _Waiting(alert, 0.0, asking=[*answers]).tell(taken)
             return True
-        identity = (alert.source, *alert.identity)
+        identity = (alert.source, *alert.identity, *self._desk.routes.decide(alert).reach)
         if waiting := self._waiting.get(identity):
-            waiting.again += 1
+            waiting.again += not answers or len(waiting.asking) > 0  # who was told to come again is the first one still
+            waiting.asking += answers
             return True
         size = weight(alert)
         if not self._budget.claim(sender, size):
             return False
-        self._waiting[identity] = _Waiting(alert, time.monotonic())
+        self._waiting[identity] = _Waiting(alert, time.monotonic(), asking=[*answers])
         task = asyncio.create_task(self._open(identity, sender, size))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -81,16 +93,17 @@ class Backlog:
 
     async def _open(self, identity: Identity, sender: str, size: int) -> None:
         try:
-            await self._until_taken(self._waiting[identity], sender)
+            taken = await self._until_taken(self._waiting[identity], sender)
         finally:
-            again = self._waiting.pop(identity)
+            waiting = self._waiting.pop(identity)
             self._budget.give_back(sender, size)
             self._ended.set()
-            for _ in range(again.again):
-                if self._desk.at_once(again.alert) is None:
-                    self._metrics.alerts.labels(again.alert.source, Outcome.LOST).inc()
+        again = self._desk.at_once(waiting.alert, waiting.again) if waiting.again else None
+        if waiting.again and again is None:
+            self._metrics.alerts.labels(waiting.alert.source, Outcome.LOST).inc(waiting.again)
+        waiting.tell(taken, again or taken)
 
-    async def _until_taken(self, waiting: _Waiting, sender: str) -> None:
+    async def _until_taken(self, waiting: _Waiting, sender: str) -> Taken:
         failures = 0
         while True:
             try:
@@ -98,15 +111,16 @@ class Backlog:
             except ApiError as error:
                 failures += 1
                 log.warning("alert waits", rule=waiting.alert.rule, failures=failures, error=str(error))
+                waiting.tell(error)
                 await asyncio.sleep(growing_pause(failures))
                 continue
             except Exception:
                 self._metrics.alerts.labels(waiting.alert.source, Outcome.LOST).inc()
                 log.exception("alert lost to a bug", rule=waiting.alert.rule)
-                return
+                return Taken(Outcome.LOST, why="an error in Firebreak, which its log tells")
             if taken.outcome is Outcome.OPENED:
                 self._metrics.open_seconds.observe(time.monotonic() - waiting.since)
-            return
+            return taken
 
 
 def weight(alert: Alert) -> int:

@@ -37,6 +37,14 @@ AT_ONCE = 8  # alerts whose calls are under way: as many as a cut's calls have s
 PLAYBOOK = "contain"  # of what is kept although it was refused: the one that every route may name
 
 
+class NamesTaken(Exception):
+    """All names that an alert's incident may have are taken; the message says which."""
+
+    def __init__(self, name: str) -> None:
+        self.message = f"{GENERATIONS} incidents have the name {name}, and none is about this, or all are closed"
+        super().__init__(self.message)
+
+
 class Desk:
     """Opens incidents. `routes` may be replaced at any time; `clock` is the wall clock."""
 
@@ -61,14 +69,17 @@ class Desk:
         self._metrics.alerts.labels(alert.source, taken.outcome).inc()
         return taken
 
-    def at_once(self, alert: Alert) -> Taken | None:
-        """Return what becomes of an alert about which nobody needs to be asked: old, ignored, or a repeat."""
-        taken = self._known(alert)
+    def at_once(self, alert: Alert, times: int = 1) -> Taken | None:
+        """Return what becomes of an alert about which nobody needs to be asked: old, ignored, or a repeat.
+
+        `times`: so many of the same came.
+        """
+        taken = self._known(alert, times)
         if taken:
-            self._metrics.alerts.labels(alert.source, taken.outcome).inc()
+            self._metrics.alerts.labels(alert.source, taken.outcome).inc(times)
         return taken
 
-    def _known(self, alert: Alert) -> Taken | None:
+    def _known(self, alert: Alert, times: int) -> Taken | None:
         if old := self.routes.stale(alert, self._clock()):
             log.warning("alert refused", source=alert.source, rule=alert.rule, why=str(old))
             return Taken(Outcome.STALE, why=str(old))
@@ -76,13 +87,11 @@ class Desk:
         if decision.ignore:
             log.info("alert ignored", source=alert.source, rule=alert.rule, route=decision.route)
             return Taken(Outcome.IGNORED, why=f"route {decision.route} says so")
-        opening = incident(alert, decision)
-        known = self.repeats.count((opening.namespace, opening.name), alert)
+        known = self.repeats.count(_key(incident(alert, decision), decision), alert, times)
         return Taken(Outcome.REPEATED, known.namespace or "", known.name) if known else None
 
     async def _take(self, alert: Alert, decision: Decision, turn: str) -> Taken:
-        opening = incident(alert, decision)
-        key = (opening.namespace, opening.name)
+        key = _key(incident(alert, decision), decision)
         while under_way := self._under_way.get(key):
             await asyncio.shield(under_way)
         if known := self.repeats.count(key, alert):
@@ -106,22 +115,25 @@ class Desk:
             with lane(Lane.CUT):
                 try:
                     return await self._create(key, opening, alert, decision)
+                except NamesTaken as error:
+                    return await self._keep(key, alert, decision, error.message)
                 except (NotFound, Forbidden, Invalid) as error:
-                    return await self._keep(key, alert, decision, printable(error.message))
+                    why = f"the API server refused it: {printable(error.message)}"
+                    return await self._keep(key, alert, decision, why)
 
     async def _keep(self, key: Key, alert: Alert, decision: Decision, why: str) -> Taken:
         """Keep an alert that cannot be what its route says as a plan, where such things are looked for."""
         log.error("alert kept as a plan", source=alert.source, rule=alert.rule, route=decision.route, why=why)
-        plan = incident(alert, replace(decision, playbook=PLAYBOOK), lost=f"the API server refused it: {why}")
+        plan = incident(alert, replace(decision, playbook=PLAYBOOK), lost=why)
         try:
             return await self._create(key, plan, alert, decision)
-        except (NotFound, Forbidden, Invalid) as error:
+        except (NamesTaken, NotFound, Forbidden, Invalid) as error:
             words = f"namespace {decision.fallback_namespace} does not take it either: {printable(error.message)}"
             log.error("alert lost", source=alert.source, rule=alert.rule, summary=alert.summary, why=words)  # noqa: TRY400
             return Taken(Outcome.LOST, why=words)
 
     async def _create(self, key: Key, opening: Opening, alert: Alert, decision: Decision) -> Taken:
-        """Create the first generation that is neither over nor of something else. Raises `ApiError`."""
+        """Create the first generation that is neither over nor of something else. Raises `ApiError`, `NamesTaken`."""
         for generation in range(1, GENERATIONS + 1):
             name = opening.name if generation == 1 else f"{opening.name}-{generation}"
             ref = Ref("Incident", name, opening.namespace)
@@ -135,9 +147,7 @@ class Desk:
                 return Taken(Outcome.OPENED, opening.namespace, name)
             self.repeats.count(key, alert)  # of one that went at this very moment, the count finds it gone
             return Taken(Outcome.REPEATED, opening.namespace, name)
-        words = f"{GENERATIONS} incidents have the name {opening.name}, and none is about this, or all are closed"
-        log.error("alert lost", source=alert.source, rule=alert.rule, summary=alert.summary, why=words)
-        return Taken(Outcome.LOST, why=words)
+        raise NamesTaken(opening.name)
 
     async def _created(self, ref: Ref, body: Json) -> bool:
         named = {**body, "metadata": {**body["metadata"], "name": ref.name}}
@@ -151,11 +161,18 @@ class Desk:
         await self._take(alert, decision, "repeats")
 
 
+def _key(opening: Opening, decision: Decision) -> Key:
+    return (opening.namespace, opening.name, *decision.reach)
+
+
 def _covers(found: Json, wanted: Json) -> bool:
     """Whether an incident of the name is about the same thing: who may create incidents could take the name before.
 
-    What is only planned covers nothing that is to be responded to, be it that the route said so then.
+    And goes as far (`Decision.reach`): what is only planned covers nothing that is to be responded to.
     """
     there, asked = mapping(found.get("spec")), wanted["spec"]
-    same = all(there.get(key) == asked.get(key) for key in ("target", "podUID"))
-    return same and (there.get("mode") == asked["mode"] or asked["mode"] == Mode.PLAN)
+    if any(there.get(key) != asked.get(key) for key in ("target", "podUID")):
+        return False
+    as_far = all(there.get(key) == asked[key] for key in ("mode", "playbook"))
+    as_bad = there.get("severity") == Severity.CRITICAL or asked["severity"] != Severity.CRITICAL
+    return asked["mode"] == Mode.PLAN or (as_far and as_bad)

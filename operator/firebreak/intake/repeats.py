@@ -33,8 +33,8 @@ TRIES = 5  # until the next turn: the operator writes to the same incident
 AT_ONCE = 4  # incidents that are written to
 LARGEST = 999_999_999
 
-Key = tuple[str, str]
-"""Namespace and name of the first incident of an alert, whatever its generation is by now."""
+Key = tuple[str, ...]
+"""Namespace and name of the first incident of an alert, whatever its generation is by now, and how far it goes."""
 Again = Callable[[Alert, Decision], Awaitable[None]]
 """Opens another incident for an alert whose incident is over, or gone. Raises `ApiError`."""
 
@@ -77,13 +77,13 @@ class Repeats:
             self._unwritten.inc(known.uncounted)
             self._due.pop(forgotten, None)
 
-    def count(self, key: Key, alert: Alert) -> Ref | None:
-        """Count a repeat and return its incident; None when none is known here."""
+    def count(self, key: Key, alert: Alert, times: int = 1) -> Ref | None:
+        """Count so many repeats and return their incident; None when none is known here."""
         known = self._known.get(key)
         if known is None:
             return None
         self._known.move_to_end(key)
-        known.uncounted += 1
+        known.uncounted += times
         known.last = _small(alert) if alert.time > known.last.time else known.last
         if key not in self._due:
             self._due[key] = max(self._clock(), known.written + SELDOM)

@@ -132,6 +132,14 @@ class Decision:
     window: timedelta
     fallback_namespace: str
 
+    @property
+    def reach(self) -> tuple[str, ...]:
+        """How far it goes: what goes further is no repeat, or a harmless alert would swallow the real one after it.
+
+        Critical counts apart, for the breaker and the share hold it back less.
+        """
+        return (self.mode, self.playbook, "Critical" if self.severity is Severity.CRITICAL else "")
+
 
 class Routes(Written):
     """The settings file."""

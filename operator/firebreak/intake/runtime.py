@@ -159,7 +159,7 @@ class Intake:
         await self.api.session.close()
 
     def _entrances(self) -> dict[str, Entrance]:
-        most, parts = self.settings.alert_bytes, (self.desk, self.backlog, self.metrics, self.clock)
+        most, parts = self.settings.alert_bytes, (self.backlog, self.metrics, self.clock)
         found = {
             PATHS[name]: Entrance(most, Alerts(parse, name in PATIENT, *parts).take) for name, parse in FORMATS.items()
         }
