@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     store_options: StoreOptions = Field(default={}, description="Options of the store as a JSON object, e.g. endpoint.")
     namespace: str = Field(default="firebreak", description="Firebreak's own namespace: Lease and enforcement record.")
     pod: str = Field(default="laptop", description="This replica's name, for the Lease and the custody record.")
-    cluster: str = Field(default="", description="The cluster's name, part of the evidence's path.")
+    cluster: str = Field(default="", description="The cluster's name, part of the evidence's path and of notices.")
     image: str = Field(default="", description="Image of the enforcement probe's pods: Firebreak's own.")
     kubectl: str = Field(default="kubectl", description="The kubectl that writes `describe` into the evidence.")
     kubeconfig: str | None = Field(default=None, description="Kubeconfig; default as kubectl's, in a pod its account.")

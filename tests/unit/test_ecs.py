@@ -17,7 +17,7 @@ from firebreak.detect.finding import Finding
 from firebreak.model.cloudevent import cloud_event, source_of
 from firebreak.model.ecs import Record
 from firebreak.model.incident import read
-from firebreak.model.transition import CLOSED, OPENED, TURNED, transitions
+from firebreak.model.transition import CLOSED, OPENED, TURNED, transitions, undone
 from firebreak.outward.sink import encoded
 from test_findings import finding
 from world import UID, incident
@@ -266,6 +266,16 @@ def test_a_reason_that_comes_back_is_another_event() -> None:
     (again,) = happened({"conditions": [two]}, {}, one, now="2026-11-21T12:00:05Z")
     assert first.document["event"]["id"] != again.document["event"]["id"]
     assert again.document["@timestamp"] == "2026-11-21T12:00:05Z"
+
+
+def test_what_somebody_undid_is_told_each_time() -> None:
+    shell = read(incident())
+    one, two = (
+        undone(shell, "label x was taken off", cluster="prod", now=f"2026-11-21T12:00:0{n}Z").document for n in (1, 2)
+    )
+    assert_ecs(one)
+    assert one["message"] == "incident shop/shell: label x was taken off; it is done again"
+    assert one["event"]["id"] != two["event"]["id"]
 
 
 def test_closing_is_told_once_with_the_verdict() -> None:

@@ -25,6 +25,7 @@ from intake_harness import intake, until
 from receiver import Receiver, Reply, receiving
 from test_intake_audit import events, execs, rules  # noqa: F401 - a fixture
 from test_observing import lines  # noqa: F401 - a fixture
+from test_undone import POLICY, contained, event
 from world import incident, shop
 
 QUICK = PostLimits(timeout=0.5, budget=0.0, longest_pause=0.05)
@@ -186,6 +187,17 @@ async def test_what_is_left_at_the_end_is_counted_and_said(lines: io.StringIO) -
     assert (dropped["number"], dropped["error"]) == (3, "this process ended before they could go out")
 
 
+async def test_closing_again_counts_nothing_again() -> None:
+    """The operator does so: once when it is told to end, and once when it has ended."""
+    counts = Counts()
+    telling = sink(counts, Held())
+    telling.offer(made())
+    await telling.close(0.05)
+    async with asyncio.timeout(1.0):
+        await telling.close(60.0)
+    assert counts.of("dropped") == 1
+
+
 async def test_a_bug_costs_one_record(lines: io.StringIO) -> None:  # noqa: F811 - the fixture
     counts, held = Counts(), Held(RuntimeError("a bug"))
     telling = sink(counts, held)
@@ -261,6 +273,20 @@ async def test_what_becomes_of_an_incident_is_told(fake: FakeApi, store: Evidenc
     assert len({document["event"]["id"] for document in documents}) == len(documents)
     assert "b2xkLXBhc3N3b3Jk" not in file.read_text()
     assert "literal-value-to-leave-out" not in file.read_text()
+
+
+async def test_that_somebody_undid_a_cut_is_told(fake: FakeApi, store: EvidenceStore, tmp_path: Path) -> None:
+    file = tmp_path / "ecs.jsonl"
+    async with contained(fake, store, ecs_file=str(file)) as firebreak:
+        fake.delete("NetworkPolicy", "shop", POLICY)
+        await event(fake, f"policy {POLICY} was deleted")
+        await firebreak.tools.notices.close()
+    (undone,) = [each for each in map(json.loads, file.read_text().splitlines()) if "undone" in each["event"]["action"]]
+    assert_ecs(undone)
+    assert undone["event"]["action"] == "response-undone"
+    assert undone["message"] == (
+        f"incident shop/shell: policy {POLICY} was deleted, by whom only the audit log knows; it is done again"
+    )
 
 
 async def test_a_disk_that_takes_nothing_holds_no_incident_up(fake: FakeApi, store: EvidenceStore) -> None:

@@ -26,10 +26,10 @@ def written_by(manager: str, fields: Obj) -> list[Obj]:
 
 
 @asynccontextmanager
-async def contained(fake: FakeApi, store: EvidenceStore, **spec: Any) -> AsyncIterator[Replica]:
+async def contained(fake: FakeApi, store: EvidenceStore, ecs_file: str = "", **spec: Any) -> AsyncIterator[Replica]:
     """A replica whose incident about the shop is done with all that it does by itself, its watches running."""
     shop(fake)
-    async with replica(fake, store) as firebreak:
+    async with replica(fake, store, ecs_file=ecs_file) as firebreak:
         fake.put(incident(**spec))
         await firebreak.until("shell", lambda s: s.get("phase") in {"Responded", "Waiting"} and "evidence" in s)
         async with asyncio.timeout(5):

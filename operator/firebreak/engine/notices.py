@@ -18,11 +18,11 @@ from firebreak.api.status import StepState
 from firebreak.engine.webhook import Webhook
 from firebreak.kube.client import Api
 from firebreak.kube.errors import AlreadyExists, ApiError
+from firebreak.model import transition
 from firebreak.model.clock import Clock
 from firebreak.model.incident import Incident
 from firebreak.model.notice import Notice, Turned
 from firebreak.model.record import stamp
-from firebreak.model.transition import transitions
 from firebreak.model.verdict import (
     ACTION,
     CONTAINED,
@@ -78,7 +78,7 @@ class Notices:
             self._send(incident, self._turned(incident, condition))
         if self._siem:
             now = stamp(self._clock())
-            for told in transitions(incident, before, after, turned, cluster=self._cluster, now=now):
+            for told in transition.transitions(incident, before, after, turned, cluster=self._cluster, now=now):
                 self._siem.offer(told)
         if self._webhook:
             self._notify(self._webhook, incident, after, turned, notified, opened=not before.get("conditions"))
@@ -110,10 +110,12 @@ class Notices:
         webhook.offer(_notice(incident, after, turned, self._cluster, opened=opened), taken)
 
     def undone(self, incident: Incident, words: str) -> None:
-        """Post an Event that says what somebody undid, and that it is done again."""
-        now = self._clock().isoformat()
+        """Say what somebody undid, and that it is done again."""
+        now = stamp(self._clock())
         event = self._event(incident, "Undone", f"{words}; it is done again", key=f"undone{words}{now}")
         self._send(incident, event | {"type": "Warning"})
+        if self._siem:
+            self._siem.offer(transition.undone(incident, words, cluster=self._cluster, now=now))
 
     def _send(self, incident: Incident, event: Json) -> None:
         task = asyncio.create_task(self._post(incident, event))

@@ -15,7 +15,7 @@ from firebreak.model.ecs import SEVERITIES, Record, orchestrator, record
 from firebreak.model.incident import Incident
 from firebreak.model.verdict import CONTAINED, CORDONED, EVIDENCE, IDENTITY, NODE, RECOVERED, ROTATED
 
-OPENED, TURNED, CLOSED = (f"dev.firebreak.incident.{word}" for word in ("opened", "turned", "closed"))
+OPENED, TURNED, UNDONE, CLOSED = (f"dev.firebreak.incident.{word}" for word in ("opened", "turned", "undone", "closed"))
 RESPONSE: Final = ("intrusion_detection", "info")
 CATEGORIES: Final[Mapping[str, tuple[str, str]]] = {
     CONTAINED: ("network", "denied"),
@@ -61,6 +61,13 @@ def transitions(
     if after.get("phase") == Phase.CLOSED != before.get("phase"):
         told.append(_closed(incident, now))
     return tuple(_record(incident, each, after, cluster) for each in told)
+
+
+def undone(incident: Incident, words: str, *, cluster: str, now: str) -> Record:
+    """Return that somebody undid what `words` say, and that it is done again."""
+    message = f"{words}; it is done again"
+    told = _Told(UNDONE, at=now, action="response-undone", message=message, id=(words, now))
+    return _record(incident, told, {}, cluster)
 
 
 def _opened(incident: Incident, now: str) -> _Told:

@@ -164,6 +164,7 @@ class Sink:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
         for lane in self._lanes:
             await lane.close()
 
@@ -208,6 +209,7 @@ class _Lane:
         if left := self._waiting.qsize() + self._in_hand:
             self._told = -TELL
             self._dropped("this process ended before they could go out", left)
+            self._waiting, self._in_hand = asyncio.Queue(MOST_WAITING), 0
         await self._output.close()
 
     async def _hand_over(self, record: Record) -> None:
