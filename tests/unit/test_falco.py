@@ -168,10 +168,10 @@ def test_a_list_keeps_its_good_alerts() -> None:
 
 
 def test_more_alerts_than_are_read_are_refused_by_number() -> None:
-    result = parsed(falco, [{"rule": "r", "time": "2026-01-05T10:00:00Z"}] * 1005)
-    assert len(result.alerts) == 1000
+    result = parsed(falco, [{"rule": "r", "time": "2026-01-05T10:00:00Z"}] * 5005)
+    assert len(result.alerts) == 5000
     assert [str(each) for each in result.refusals] == [
-        "5 alerts: at most 1000 of one body are read; send fewer at once"
+        "5 alerts: at most 5000 of one body are read; send fewer at once"
     ]
 
 

@@ -24,6 +24,7 @@ from firebreak.model.clock import Clock
 
 log = structlog.get_logger()
 
+AT_ONCE = 50  # alerts of a body before others have their turn: some milliseconds
 ANSWER = 8.0  # seconds: Alertmanager gives up after ten or more
 MOST_TOLD = 20  # refusals that the answer repeats
 
@@ -43,7 +44,7 @@ class Alerts:
         parsed = self.parse(letter.body, letter.headers, self.clock())
         if parsed.refusals and not (parsed.alerts or parsed.passed):
             raise Refused(400, "malformed", "; ".join(map(str, parsed.refusals[:MOST_TOLD])))
-        taken = await self._opened(parsed, letter) if self.patient else self._accepted(parsed, letter)
+        taken = await (self._opened(parsed, letter) if self.patient else self._accepted(parsed, letter))
         if parsed.refusals:
             taken["refused"] = why = [str(each) for each in parsed.refusals[:MOST_TOLD]]
             log.warning("alerts refused", sender=letter.sender.name, number=len(parsed.refusals), why=why)
@@ -52,19 +53,23 @@ class Alerts:
             taken["passed"] = len(parsed.passed)
         return Reply(200 if self.patient else 202, taken)
 
-    def _accepted(self, parsed: Parsed, letter: Letter) -> Json:
-        lost = sum(not self.backlog.put(alert, letter.sender.name) for alert in parsed.alerts)
+    async def _accepted(self, parsed: Parsed, letter: Letter) -> Json:
+        lost = 0
+        for number, alert in enumerate(parsed.alerts):
+            lost += not self.backlog.put(alert, letter.sender.name)
+            await _turn(number)
         if lost:
             raise self._no_room(lost, parsed)
         return {"accepted": len(parsed.alerts)}
 
     async def _opened(self, parsed: Parsed, letter: Letter) -> Json:
-        answers: list[Answer] = [asyncio.get_running_loop().create_future() for _ in parsed.alerts]
-        there = [
-            answer
-            for alert, answer in zip(parsed.alerts, answers, strict=True)
-            if self.backlog.put(alert, letter.sender.name, answer)
-        ]
+        there: list[Answer] = []
+        for number, alert in enumerate(parsed.alerts):
+            answer: Answer = asyncio.get_running_loop().create_future()
+            if not self.backlog.put(alert, letter.sender.name, answer):
+                break  # the whole group comes again, and what is here by then takes no room
+            there.append(answer)
+            await _turn(number)
         if there:
             await asyncio.wait(there, timeout=ANSWER)
         found = [answer.result() for answer in there if answer.done()]
@@ -74,8 +79,8 @@ class Alerts:
         if len(found) < len(there):
             words = "the API server did not take it in time; send it again"
             raise Refused(503, UNAVAILABLE, words, SOON)
-        if len(there) < len(answers):
-            raise self._no_room(len(answers) - len(there), parsed)
+        if len(there) < len(parsed.alerts):
+            raise self._no_room(len(parsed.alerts) - len(there), parsed)
         taken = [each for each in found if not isinstance(each, ApiError)]
         if all(each.outcome is Outcome.LOST for each in taken) and taken:
             raise Refused(500, "lost", taken[0].why)
@@ -85,3 +90,8 @@ class Alerts:
     @staticmethod
     def _no_room(lost: int, parsed: Parsed) -> Refused:
         return overloaded(f"{lost} of {len(parsed.alerts)} alerts found no room, for too many wait for the API server")
+
+
+async def _turn(number: int) -> None:
+    if number % AT_ONCE == AT_ONCE - 1:
+        await asyncio.sleep(0)

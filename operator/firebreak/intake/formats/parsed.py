@@ -20,8 +20,9 @@ from firebreak.model.words import bounded
 
 MOST_BYTES = 2**20
 """Bytes of one body."""
-MOST_ALERTS = 1000
-"""Alerts of one body: a group of Alertmanager's may be large."""
+MOST_ALERTS = 5000
+"""Alerts of one body: more real ones do not fit in. A group of Alertmanager's is sent again as it was, so that what is
+left out once is left out for ever: whoever can make alerts fire could push another one out."""
 MOST_DEPTH = 32
 """Objects and lists within each other."""
 MOST_FIELDS = 200
