@@ -6,10 +6,11 @@ All times are the API server's audit stamps: the one clock that Firebreak and th
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from audited import AuditLog, Event, answered, received
@@ -55,6 +56,7 @@ class Scene:
     api: Api
     log: AuditLog
     namespace: str
+    audit_log: Path
 
     async def pod(self, name: str) -> None:
         """Make a pod that no node runs: what is measured is the API server's part, not the kubelet's."""
@@ -98,13 +100,15 @@ class Scene:
         by = IncidentRef(self.namespace, metadata["name"], metadata["uid"])
         return await self._calls(incident["spec"]["target"]["pod"], by)
 
-    async def about(self, pod: str) -> Json:
-        """Wait for an incident about a pod, whoever opens it and whatever its name is."""
-        return await until(lambda: self._about(pod))
+    async def about(self, pods: Sequence[str]) -> list[Json]:
+        """Wait until pods are cut, and return the incidents about them, whoever opened them and by whatever names.
 
-    async def _about(self, pod: str) -> Json | None:
-        every = await self.api.list_all("Incident", self.namespace)
-        return next((each for each in every if each["spec"]["target"]["pod"] == pod), None)
+        The audit log is asked first: whoever lists while incidents come would be part of what is measured.
+        """
+        for pod in pods:
+            await self._event("patch", "pods", pod)
+        every = {each["spec"]["target"]["pod"]: each for each in await self.api.list_all("Incident", self.namespace)}
+        return [every[pod] for pod in pods]
 
     async def cut_bare(self, pods: Iterable[str]) -> list[Calls]:
         """Cut pods with a bare client: the same calls, all at once; return them in the order of the pods."""
@@ -155,7 +159,7 @@ async def scene(info: ClusterInfo) -> AsyncIterator[Scene]:
         await api.create("Namespace", None, {"metadata": {"name": namespace}})
         try:
             await _account(api, namespace)
-            yield Scene(api, AuditLog(info.audit_log), namespace)
+            yield Scene(api, AuditLog(info.audit_log), namespace, info.audit_log)
         finally:
             await api.delete(Ref("Namespace", namespace))
 

@@ -13,7 +13,7 @@ from firebreak.engine.controller import SHORT
 from firebreak.evidence.store import EvidenceStore
 from firebreak.kube.lanes import CUTS
 from harness import PATIENCE, replica
-from world import incident, shell, web_pod
+from world import incident, is_cut, shell, web_pod
 
 STORM_PATIENCE = 10 * PATIENCE  # seconds: a busy machine is no failure
 
@@ -33,20 +33,6 @@ def incident_of(namespace: str, number: int) -> Obj:
     found = incident(f"inc-{number}", f"{namespace}-{number:04}", target={"pod": f"web-{number}"})
     found["metadata"]["namespace"] = namespace
     return found
-
-
-def is_cut(call: Call) -> bool:
-    """Whether a call is one of the two that contain; only the first of a pod is, and it alone sets the key."""
-    if "dryRun" in call.query:
-        return False  # a guard that is tried
-    if call.line.endswith("/networkpolicies") and call.method == "POST":
-        return True
-    return call.method == "PATCH" and call.resource == "pods" and keyed(call)
-
-
-def keyed(call: Call) -> bool:
-    labels = (call.body["metadata"].get("labels") or {}).items()
-    return any(key.startswith("quarantine.firebreak.dev/") and value == "true" for key, value in labels)
 
 
 def open_all(fake: FakeApi, namespace: str, numbers: Iterable[int]) -> None:

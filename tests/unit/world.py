@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fake_api import ExecSession, FakeApi, Obj
+from fake_api import Call, ExecSession, FakeApi, Obj
 
 POD_PATH = "/api/v1/namespaces/shop/pods/web-1"
 POLICIES_PATH = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies"
@@ -135,3 +135,17 @@ def _apps(kind: str, name: str, spec: Obj, status: Obj) -> Obj:
 def _rbac(kind: str, name: str, rest: Obj) -> Obj:
     metadata = {"name": name, "namespace": "shop"}
     return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, **rest}
+
+
+def is_cut(call: Call) -> bool:
+    """Whether a call is one of the two that contain; only the first of a pod is, and it alone sets the key."""
+    if "dryRun" in call.query:
+        return False  # a guard that is tried
+    if call.line.endswith("/networkpolicies") and call.method == "POST":
+        return True
+    return call.method == "PATCH" and call.resource == "pods" and _keyed(call)
+
+
+def _keyed(call: Call) -> bool:
+    labels = (call.body["metadata"].get("labels") or {}).items()
+    return any(key.startswith("quarantine.firebreak.dev/") and value == "true" for key, value in labels)

@@ -1,12 +1,14 @@
 """A condition as one function of an event."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from firebreak.detect.condition import All, Any, Condition, Not, Test, tests_of
-from firebreak.detect.fields import Place, Seen
+from firebreak.detect.fields import Cost, Place, Seen
 from firebreak.detect.patterns import Compared, Exists, Holds, Network, Regex, SameAs, Text, holds_for, text_of
 
 Check = Callable[[Seen], bool]
+EXPRESSION: Final = max(Cost) + 1
 
 
 def compiled(condition: Condition) -> Check:
@@ -24,24 +26,48 @@ def compiled(condition: Condition) -> Check:
 
 
 def _any_of(parts: Sequence[Condition]) -> Check:
-    """Ask first whether a body may have the path at all, once for all tests that look for the same keys."""
+    """Ask first whether a body may have a path at all, once for all tests that look for the same keys."""
     found: list[Check] = []
-    places: dict[Place, list[Check]] = {}
+    places: dict[str, dict[Place, list[Check]]] = {}
     for part in parts:
         place = part.field.place if isinstance(part, Test) and Exists(wanted=False) not in part.patterns else None
-        checks = found if place is None else places.setdefault(place, [])
+        checks = found if place is None else places.setdefault(place.body, {}).setdefault(place, [])
         checks.append(compiled(part))
-    found += (_there(place, checks) for place, checks in places.items())
+    found += (_within(body, mine) for body, mine in places.items())
     return _some(found) if len(found) > 1 else found[0]
 
 
-def _there(place: Place, checks: Sequence[Check]) -> Check:
-    holds = _some(checks) if len(checks) > 1 else checks[0]
-    return lambda seen: seen.may_have(place) and holds(seen)
+def _within(body: str, places: Mapping[Place, Sequence[Check]]) -> Check:
+    found = [(place.keys, _some(checks) if len(checks) > 1 else checks[0]) for place, checks in places.items()]
+
+    def holds(seen: Seen) -> bool:
+        data, escaped = seen.bytes_of(body)
+        if not data:
+            return False
+        for keys, check in found:
+            if escaped:
+                if check(seen):
+                    return True
+                continue
+            for key in keys:
+                if key not in data:
+                    break
+            else:
+                if check(seen):
+                    return True
+        return False
+
+    return holds
 
 
 def _cost(condition: Condition) -> int:
-    return max(test.field.cost for test in tests_of(condition))
+    return max(map(_cost_of, tests_of(condition)))
+
+
+def _cost_of(test: Test) -> int:
+    """An expression costs more than a look for the keys of a path, which most bodies have not."""
+    searched = test.field.place is None and any(isinstance(pattern, Regex) for pattern in test.patterns)
+    return EXPRESSION if searched else test.field.cost
 
 
 def _every(checks: Sequence[Check]) -> Check:

@@ -28,52 +28,34 @@ class UnknownField(ValueError):
     """No audit event has such a field; the text names those that there are."""
 
 
-@dataclass(slots=True)
-class _Body:
-    """A body of an event, decoded once, and only if a rule asks."""
-
-    data: bytes
-    escaped: bool
-    """Whether its keys may be written otherwise than they are."""
-    is_read: bool = False
-    value: Any = None
-
-
 class Seen:
-    """An event that is being looked at."""
+    """An event that is being looked at, with its bodies decoded once, and only if a rule asks."""
 
-    __slots__ = ("_bodies", "event", "unreadable")
+    __slots__ = ("_bodies", "_raw", "event", "unreadable")
 
     def __init__(self, event: Event) -> None:
         self.event = event
         self.unreadable = False
         """Whether a body was asked for that is no JSON."""
-        self._bodies: dict[str, _Body] = {}
+        self._raw: dict[str, tuple[bytes, bool]] = {}
+        self._bodies: dict[str, Any] = {}
 
-    def may_have(self, place: "Place") -> bool:
-        """Tell whether a body is there that may have a path, by its bytes alone."""
-        body = self._bodies.get(place.body) or self._found(place.body)
-        if body.escaped:
-            return True
-        data = body.data
-        for key in place.keys:  # noqa: SIM110 - half the time of all() with a generator
-            if key not in data:
-                return False
-        return True
+    def bytes_of(self, body: str) -> tuple[bytes, bool]:
+        """Return a body as it came, and whether its keys may be written otherwise than they are."""
+        raw = self._raw.get(body)
+        if raw is None:
+            data = bytes(getattr(self.event, body))
+            raw = self._raw[body] = data, b"\\u" in data or b"\\/" in data
+        return raw
 
     def body(self, place: "Place") -> Any:
-        """Return the body that may have a path; None for one that has it not."""
-        if not self.may_have(place):
+        """Return the body in which a path may be; None for one that has it not, or that is not there."""
+        data, escaped = self.bytes_of(place.body)
+        if not escaped and not all(key in data for key in place.keys):
             return None
-        body = self._bodies[place.body]
-        if not body.is_read:
-            body.value, body.is_read = self._read(body.data), True
-        return body.value
-
-    def _found(self, attribute: str) -> _Body:
-        data = bytes(getattr(self.event, attribute))
-        self._bodies[attribute] = found = _Body(data, b"\\u" in data or b"\\/" in data)
-        return found
+        if place.body not in self._bodies:
+            self._bodies[place.body] = self._read(data)
+        return self._bodies[place.body]
 
     def _read(self, data: bytes) -> Any:
         try:
@@ -167,31 +149,32 @@ def _several(attribute: str) -> Callable[[Event], Values]:
     return read
 
 
-def _of(outer: str, inner: Callable[[Any], Values]) -> Callable[[Event], Values]:
-    get = attrgetter(outer)
+def _of(outer: str, inner: str) -> Callable[[Event], Values]:
+    get, own = attrgetter(outer), attrgetter(inner)
 
     def read(event: Event) -> Values:
         part = get(event)
-        return () if part is None else inner(part)
+        value = None if part is None else own(part)
+        return (value,) if value else ()
 
     return read
 
 
-def _own(attribute: str) -> Callable[[Any], Values]:
-    get = attrgetter(attribute)
+def _all_of(outer: str, inner: str) -> Callable[[Event], Values]:
+    get, own = attrgetter(outer), attrgetter(inner)
 
-    def read(part: Any) -> Values:
-        value = get(part)
-        if isinstance(value, tuple):
-            return value
-        return (value,) if value else ()
+    def read(event: Event) -> Values:
+        part = get(event)
+        return () if part is None else own(part) or ()
 
     return read
 
 
 def _structure(name: str, attribute: str, kind: type[msgspec.Struct]) -> dict[str, Callable[[Event], Values]]:
     own = (each for each in msgspec.structs.fields(kind) if each.name != "extra")
-    return {f"{name}.{each.encode_name}": _of(attribute, _own(each.name)) for each in own}
+    return {
+        f"{name}.{each.encode_name}": (_all_of if each.name == "groups" else _of)(attribute, each.name) for each in own
+    }
 
 
 def _last_address(event: Event) -> Values:
@@ -235,13 +218,13 @@ Step = tuple[tuple[str, int], ...]
 
 
 def _keys(parts: Sequence[str]) -> tuple[bytes, ...]:
-    """Return what has to be in a body that has a path: its last two parts, which tell most.
+    """Return what has to be in a body that has a path: its last two parts, which tell most, the last first.
 
     Two may be one key, with a dot between them. So only the last is known to end one.
     """
-    last = len(parts) - 1
-    plain = {at: part for at, part in enumerate(parts) if part.isprintable() and not {'"', "\\"} & set(part)}
-    return tuple((f'{part}"' if at == last else part).encode() for at, part in plain.items() if at >= last - 1)
+    plain = [None if not part.isprintable() or {'"', "\\"} & set(part) else part for part in parts]
+    last, before = plain[-1], plain[-2] if len(plain) > 1 else None
+    return tuple(key.encode() for key in (last and f'{last}"', before) if key)
 
 
 def _path(place: Place, parts: Sequence[str]) -> Callable[[Seen], Values]:

@@ -16,7 +16,7 @@ from firebreak.api.incident import Mode
 from firebreak.intake.alert import Alert, Severity
 from firebreak.intake.containers import Containers
 from firebreak.intake.metrics import Metrics
-from firebreak.intake.opening import Opening, incident
+from firebreak.intake.opening import Opening, incident, place
 from firebreak.intake.repeats import Key, Repeats, news
 from firebreak.intake.routes import Decision, Routes
 from firebreak.intake.taken import Outcome, Taken
@@ -87,11 +87,11 @@ class Desk:
         if decision.ignore:
             log.info("alert ignored", source=alert.source, rule=alert.rule, route=decision.route)
             return Taken(Outcome.IGNORED, why=f"route {decision.route} says so")
-        known = self.repeats.count(_key(incident(alert, decision), decision), alert, times)
+        known = self.repeats.count(_key(alert, decision), alert, times)
         return Taken(Outcome.REPEATED, known.namespace or "", known.name) if known else None
 
     async def _take(self, alert: Alert, decision: Decision, turn: str) -> Taken:
-        key = _key(incident(alert, decision), decision)
+        key = _key(alert, decision)
         while under_way := self._under_way.get(key):
             await asyncio.shield(under_way)
         if known := self.repeats.count(key, alert):
@@ -161,8 +161,8 @@ class Desk:
         await self._take(alert, decision, "repeats")
 
 
-def _key(opening: Opening, decision: Decision) -> Key:
-    return (opening.namespace, opening.name, *decision.reach)
+def _key(alert: Alert, decision: Decision) -> Key:
+    return (*place(alert, decision), *decision.reach)
 
 
 def _covers(found: Json, wanted: Json) -> bool:
