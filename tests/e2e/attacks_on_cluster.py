@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from attacks import apply_yaml
 from people import Person, signing_request
 
 REFUSALS = 30
@@ -73,6 +74,8 @@ def undo_defences(thief: Person) -> None:
     thief("delete", "event", "trace")
     thief("create", "namespace", f"{own}-lair")
     thief("delete", "namespace", f"{own}-lair", "--wait=false")
+    unseen = "apiVersion: v1\nkind: Service\nmetadata: {name: unseen}\nspec: {ports: [{port: 80}]}\n"
+    assert '"uid"' in apply_yaml(thief, f"/api/v1/namespaces/{own}/services/unseen", unseen)
     thief("create", "configmap", "aws-auth", "--namespace=kube-system")
     thief("delete", "configmap", "aws-auth", "--namespace=kube-system")
 

@@ -25,7 +25,8 @@ RULES = [
     for group in yaml.safe_load((COMPONENT / "rules.yaml").read_text())["spec"]["groups"]
     for rule in group["rules"]
 ]
-SELECTOR = re.compile(r"(firebreak_\w+)(?:\{([^}]*)\})?")
+API_SERVER = {"apiserver_audit_error_total"}  # seen on 1.35
+SELECTOR = re.compile(r"((?:firebreak|apiserver)_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)(?:=~|!=|=)"([^"]*)"')
 
 
@@ -52,6 +53,7 @@ def test_an_alert_speaks_of_what_is_exported(rule: dict[str, Any]) -> None:
     labels = {sample.name: set(sample.labels) for family in families for sample in family.samples}
     named = SELECTOR.findall(rule["expr"])
     assert named
+    assert {metric for metric, _ in named if metric.startswith("apiserver_")} <= API_SERVER
     for metric, matchers in named:
         for label, value in MATCHER.findall(matchers):
             assert label in labels[metric]
@@ -71,6 +73,7 @@ def test_there_is_an_alert_for_each_thing_that_must_not_go_unseen() -> None:
     assert {rule["alert"].removeprefix("Firebreak") for rule in RULES} == {
         "ContainmentLost", "Undone", "WaitsForApproval", "CaptureFailing", "Stalled", "GuardMissing", "Down", "Refused",
         "NoLeader", "NotificationsFailing", "SiemFailing", "BackgroundFailing", "AlertsLost", "AlertsRefused",
+        "AuditEventsLost",
     }  # fmt: skip
 
 

@@ -103,7 +103,7 @@ class Tracker:
             if at < together.newest - timespan - GRACE:
                 self._counts.late += 1
                 return NOTHING
-            self._put(together, things, at, _slim(seen.event))
+            self._put(together, things, at, slim(seen.event))
             self._shrink(at - timespan - GRACE)
         if len(together.latest) < correlation.needed:
             self._recognise(together, things, seen.event, rule, believed)
@@ -185,7 +185,7 @@ def _digest(text: str) -> str:
     return blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
-def _slim(event: Event) -> Event:
+def slim(event: Event) -> Event:
     """Return an event as it is kept: without bodies, and with no text that its caller could make long."""
     ref = event.object_ref
     texts = () if ref is None else (ref.name, ref.namespace, ref.resource, ref.subresource, ref.api_group)

@@ -13,11 +13,12 @@ from firebreak.detect.answers import MOST_LEFT, Answers, Ask, Left
 from firebreak.detect.compile import Check, compiled
 from firebreak.detect.condition import Condition, all_of
 from firebreak.detect.correlate import Counts, Tracker, request_of
-from firebreak.detect.event import COMPLETE, STARTED, Event
+from firebreak.detect.event import COMPLETE, Event
 from firebreak.detect.fields import Seen
 from firebreak.detect.finding import Finding
 from firebreak.detect.past import Past
 from firebreak.detect.rules import EVERY, Named, Rule, Ruleset
+from firebreak.detect.unanswered import PATCH, Unanswered
 
 REMEMBERED: Final = 50_000  # events that a rule matched, and as many before them
 AHEAD: Final = 300.0  # seconds that an API server's clock may be ahead of ours
@@ -73,6 +74,8 @@ class Detector:
         self._plans_later: dict[int, _Plan] = {}
         self._past = Past(REMEMBERED)
         self._told = Past(REMEMBERED)
+        self._unanswered = Unanswered()
+        self._waiting = self._unanswered.waiting
 
     @property
     def trackers(self) -> Sequence[Tracker]:
@@ -81,6 +84,7 @@ class Detector:
 
     def feed(self, event: Event, now: datetime) -> list[Finding]:
         """Return what an event makes the rules find; `now` is the reader's time, with its zone. Never raises."""
+        lost = self._lost(event) if event.verb == PATCH or self._waiting else []
         answers = self._of(event)
         plan = self._plans.get(answers)
         if plan is None:
@@ -88,8 +92,12 @@ class Detector:
         if plan.asks:
             plan = self._planned_later(answers, plan.asks, event)
         if not plan.uses or (plan.goes_on is not None and plan.goes_on(event)):
-            return []
-        return self._found(plan, event, now)
+            return lost
+        return lost + self._found(plan, event, now)
+
+    def _lost(self, event: Event) -> list[Finding]:
+        lost = self._unanswered.look(event)
+        return [_finding(each.rule, datetime.fromtimestamp(each.at, UTC), (each.event,)) for each in lost]
 
     def _found(self, plan: _Plan, event: Event, now: datetime) -> list[Finding]:
         seen: Seen | None = None
@@ -118,7 +126,11 @@ class Detector:
                     found.append(_finding(correlation, time, events, named))
                 continue
             repeated = self._repeats(event) if repeated is None else repeated
-            if not repeated and not self._was_told(use.rule, event):
+            if repeated:
+                continue
+            if use.rule.unanswered:
+                self._unanswered.asked(use.rule, event, time.timestamp())
+            elif not self._was_told(use.rule, event):
                 found.append(_finding(use.rule, time, (event,)))
         self.counts.repeats += repeated is True
         return found
@@ -137,13 +149,14 @@ class Detector:
         return False
 
     def _was_told(self, rule: Rule, event: Event) -> bool:
-        """Tell whether a rule found this call, an exec or a watch, when it began."""
-        if not event.audit_id or event.stage not in {STARTED, COMPLETE}:
+        """Tell whether a rule found this call at an earlier stage: an exec or a watch when it began."""
+        if not event.audit_id:
             return False
         key = (rule.name, request_of(event))
-        if event.stage == STARTED:
+        told = key in self._told
+        if event.stage != COMPLETE:
             self._told.add(key)
-        return event.stage == COMPLETE and key in self._told
+        return told
 
     def _time(self, event: Event, now: datetime) -> datetime:
         for stamp in (event.stage_timestamp, event.request_received_timestamp):

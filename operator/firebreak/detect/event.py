@@ -6,6 +6,7 @@ Source: audit.k8s.io/v1 (k8s.io/apiserver/pkg/apis/audit/v1/types.go). Everythin
 
 import msgspec
 
+RECEIVED = "RequestReceived"
 STARTED = "ResponseStarted"  # of calls that last: watch, exec, attach, port-forward, proxy
 COMPLETE = "ResponseComplete"
 

@@ -83,11 +83,14 @@ def _together(found: Sequence[Loaded]) -> list[str]:
         for each in found
         if times[each.name] > 1
     ]
-    rules = {each.name for each in found if isinstance(each, Rule)}
+    rules = {each.name: each for each in found if isinstance(each, Rule)}
     for each in found:
         for name in each.rules if isinstance(each, Correlation) else ():
             if name not in rules:
                 why = "is itself a correlation, and these cannot be chained" if name in times else "is not there"
+                problems.append(f"{each.file}: rule {each.name}: the rule {name!r} that it refers to {why}")
+            elif rules[name].unanswered:
+                why = "waits for an answer, and what it finds cannot be counted"
                 problems.append(f"{each.file}: rule {each.name}: the rule {name!r} that it refers to {why}")
     return problems
 

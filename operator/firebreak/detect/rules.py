@@ -71,6 +71,8 @@ class Rule(Named):
     condition: Condition
     fires: bool = True
     """False when correlations refer to it and none says `generate: true`."""
+    unanswered: bool = False
+    """Whether it fires only when the log has no answer to the patch that it matches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ class Ours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The attribute `firebreak` of a rule."""
 
     target: Aim = Aim.CALLER
+    unanswered: bool = False
     cases: Cases = Cases()
 
 
@@ -58,7 +59,8 @@ def rule_of(file: Path, document: Mapping[str, Any]) -> Rule:
         condition = translated(parsed.detection)
     except (SigmaError, RecursionError) as problem:
         raise BadRule([f"condition: {problem}"]) from None
-    return Rule(**_common(file, document, parsed), condition=condition)
+    ours = _ours(document)
+    return Rule(**_common(file, document, parsed), condition=condition, unanswered=ours.unanswered)
 
 
 def correlation_of(file: Path, document: Mapping[str, Any]) -> Correlation:
@@ -73,6 +75,7 @@ def correlation_of(file: Path, document: Mapping[str, Any]) -> Correlation:
     if not isinstance(body.get("condition", {}), dict):
         raise BadRule(["correlation.condition: only {gte: NUMBER} and {gt: NUMBER} are evaluated"])
     parsed = _parsed(SigmaCorrelationRule.from_dict, document)
+    _refuse(["firebreak.unanswered: a correlation has none; say it of a rule"] if _ours(document).unanswered else [])
     kind, rules = Kind(body["type"]), tuple(each.reference for each in parsed.rules or ())
     group_by = tuple(parsed.group_by or ())
     aliases = {each.alias: {r.reference: name for r, name in each.mapping.items()} for each in parsed.aliases}
@@ -118,10 +121,7 @@ def _common(file: Path, document: Mapping[str, Any], parsed: SigmaRuleBase) -> d
         )
     if parsed.level is None:
         raise BadRule([f"level: there is none; write one of {', '.join(Level)}"])
-    try:
-        ours = msgspec.convert(document.get("firebreak") or {}, Ours)
-    except (ValueError, TypeError, RecursionError) as problem:
-        raise BadRule([f"firebreak: {problem}; there are target (caller, object) and cases (match, miss)"]) from None
+    ours = _ours(document)
     return {
         "name": name,
         "title": parsed.title,
@@ -131,6 +131,14 @@ def _common(file: Path, document: Mapping[str, Any], parsed: SigmaRuleBase) -> d
         "file": file,
         "cases": ours.cases,
     }
+
+
+def _ours(document: Mapping[str, Any]) -> Ours:
+    try:
+        return msgspec.convert(document.get("firebreak") or {}, Ours)
+    except (ValueError, TypeError, RecursionError) as problem:
+        known = "target (caller, object), cases (match, miss) and unanswered (of a rule about patches)"
+        raise BadRule([f"firebreak: {problem}; there are {known}"]) from None
 
 
 def _keys(found: Mapping[Any, Any], known: set[str], where: str) -> list[str]:
