@@ -143,6 +143,7 @@ def test_without_an_id_rule_and_target_are_what_repeats() -> None:
         ({"severity": ...}, "severity: Field required"),
         ({"time": 1767607200}, "time: want a time of RFC 3339 with its zone, e.g. 2026-01-05T10:00:00Z"),
         ({"time": "2026-01-05T10:00:00"}, "time: want a time of RFC 3339 with its zone, e.g. 2026-01-05T10:00:00Z"),
+        ({"time": "0001-01-01T00:00:00+14:00"}, "time: want a time of years 1 to 9999 in UTC"),
         ({"summary": ""}, "summary: String should have at least 1 character"),
         ({"rule": 5}, "rule: Input should be a valid string"),
     ],

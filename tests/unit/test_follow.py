@@ -211,9 +211,12 @@ def test_what_was_not_handed_back_comes_again_after_a_restart(path: Path) -> Non
     assert rest(tail(path)) == ["a"]
 
 
-def test_a_checkpoint_that_cannot_be_read_stops_nothing(path: Path) -> None:
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b'{"inode":1,"offset":2,"mark":"\xff"}', b'{"inode":1,"offset":-9,"mark":""}']
+)
+def test_a_checkpoint_that_cannot_be_read_stops_nothing(path: Path, text: bytes) -> None:
     begun(path).close()
-    path.with_name("checkpoint").write_text("{")
+    path.with_name("checkpoint").write_bytes(text)
     found = tail(path)
     assert found.read() is None
     write(path, "a")

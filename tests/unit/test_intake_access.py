@@ -116,6 +116,27 @@ def test_without_tokens_and_names_everybody_comes_in_when_told_so_and_nobody_els
     assert refused(access(nothing))[0] == 401
 
 
+def test_insecure_opens_nothing_when_the_last_token_goes(tmp_path: Path) -> None:
+    """A Secret that is swapped, emptied or deleted must not open the door."""
+    known = tokens(tmp_path, loud="a-token-of-the-tests")
+    asking = access(known, insecure=True)
+    (tmp_path / "loud").unlink()
+    known.refresh()
+    assert len(known) == 0
+    assert refused(asking)[0] == 401
+
+
+def test_a_file_that_is_no_token_is_told_of_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = tokens(tmp_path, empty="", other="a-token-of-the-tests")
+    for _ in range(3):
+        known.refresh()
+    (tmp_path / "empty").write_text("a-token-of-the-tests-too")
+    known.refresh()
+    (tmp_path / "empty").write_text("")
+    known.refresh()
+    assert capsys.readouterr().out.count("want 16 to 4096 characters") == 2
+
+
 def test_insecure_opens_nothing_that_is_closed(tmp_path: Path) -> None:
     asking = access(tokens(tmp_path, one=ONE), insecure=True)
     assert refused(asking)[0] == 401

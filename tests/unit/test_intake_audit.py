@@ -215,3 +215,21 @@ async def test_what_is_written_to_the_log_file_becomes_an_incident_and_is_not_re
     async with intake(fake, rules=rules, audit_log=log, audit_checkpoint=kept) as sender:
         await until(lambda: len(opened(fake, "shop")) == 2)
         assert sender.metric("audit_events_total") == 1
+
+
+async def test_what_is_written_while_no_checkpoint_can_be_kept_is_found_all_the_same(
+    fake: FakeApi, rules: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seen: each checkpoint that failed began the work again at the end of the log, and what was between was lost."""
+    log, kept = tmp_path / "audit.log", tmp_path / "gone" / "checkpoint"
+    log.write_text(json.dumps(execs("before", 0)) + "\n")
+    async with intake(fake, rules=rules, audit_log=log, audit_checkpoint=kept) as sender:
+        await until(lambda: "the audit log cannot be read" in capsys.readouterr().out)  # its end is not kept: it began
+        for number in range(1, 4):
+            with log.open("a") as file:
+                file.write(json.dumps(execs(f"web-{number}", number)) + "\n")
+            await until(lambda number=number: len(opened(fake, "shop")) == number)
+        kept.parent.mkdir()
+        await until(kept.exists)
+        assert sender.metric('background_failures_total{work="follow"}') == 0
+    assert capsys.readouterr().out.count("how far the audit log was read is not kept") == 1

@@ -146,6 +146,7 @@ def test_an_allow_list_names_rules_that_are_there(tmp_path: Path) -> None:
         ({"stage_timestamp": "2026-11-21T10:04:59Z"}, datetime(2026, 11, 21, 10, 4, 59, tzinfo=UTC), 0),
         ({"stage_timestamp": "2026-11-21T10:05:01Z"}, START, 1),
         ({"stage_timestamp": "9999-12-31T23:59:59-23:59"}, START, 1),
+        ({"stage_timestamp": "0001-01-01T00:00:00+14:00"}, START, 1),
         ({"stage_timestamp": "yesterday"}, START, 1),
         ({}, START, 1),
     ],

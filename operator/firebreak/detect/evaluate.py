@@ -162,7 +162,7 @@ class Detector:
         for stamp in (event.stage_timestamp, event.request_received_timestamp):
             try:
                 time = datetime.fromisoformat(stamp)
-                time = time if time.tzinfo else time.replace(tzinfo=UTC)
+                time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
                 if (time - now).total_seconds() <= AHEAD:
                     return time
             except (ValueError, OverflowError):

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Annotated, Final, cast
 
 import msgspec
 import structlog
@@ -36,7 +36,7 @@ class Position(msgspec.Struct, frozen=True):
     """Where reading goes on: in a file that is known by its inode, or else by the bytes before."""
 
     inode: int
-    offset: int
+    offset: Annotated[int, msgspec.Meta(ge=0)]
     mark: str
     """SHA-256, in hex, of the last bytes before the offset."""
 
@@ -173,7 +173,7 @@ class Tail:
             if self._offset:
                 self.done(self._position())
             return
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             words = "the checkpoint cannot be read; going on from the end"
             log.warning(words, file=str(self._checkpoint), error=str(error))
             self._at(self._path, self._path.stat().st_size)
@@ -218,12 +218,16 @@ class Tail:
 
 async def batches(tail: Tail, every: float = LOOK) -> AsyncIterator[Batch | None]:
     """Yield batch after batch, for ever; None when there is nothing, and some seconds later it looks again."""
+    problem = ""
     while True:
         try:
             batch = await asyncio.to_thread(tail.read)
+            problem = ""
         except OSError as error:
-            log.warning("the audit log cannot be read; trying again", error=str(error))
             batch = None
+            if str(error) != problem:
+                log.warning("the audit log cannot be read; trying again", error=str(error))
+            problem = str(error)
         yield batch
         if batch is None:
             await asyncio.sleep(every)

@@ -43,6 +43,9 @@ class Tokens:
         self._directory = directory
         self._paths = paths
         self._known: tuple[_Token, ...] = ()
+        self._told: frozenset[tuple[str, str]] = frozenset()
+        self.wanted = False
+        """Whether there was a token once: when the last one goes, nobody is let in without."""
         self.refresh()
 
     def __len__(self) -> int:
@@ -53,25 +56,30 @@ class Tokens:
         before = {token.sender.name for token in self._known}
         there = self._directory is not None and self._directory.is_dir()
         files = sorted(self._directory.iterdir()) if self._directory and there else []
-        self._known = tuple(filter(None, map(self._read, files)))
+        problems: set[tuple[str, str]] = set()
+        self._known = tuple(token for file in files if (token := self._read(file, problems)))
+        self.wanted = self.wanted or bool(self._known)
+        for file, problem in sorted(problems - self._told):
+            log.error("token not taken", file=file, problem=problem)
+        self._told = frozenset(problems)
         now = {token.sender.name for token in self._known}
         if now != before:
             log.info("tokens read", senders=sorted(now), gone=sorted(before - now))
 
-    def _read(self, file: Path) -> _Token | None:
+    def _read(self, file: Path, problems: set[tuple[str, str]]) -> _Token | None:
         if file.name.startswith(".") or not file.is_file():
             return None  # kubelet keeps its own links beside the files
         try:
             text = file.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
-            log.error("token not read", file=file.name, problem=type(error).__name__)  # noqa: TRY400 - it may quote
+            problems.add((file.name, f"cannot be read ({type(error).__name__})"))  # the error may quote
             return None
         name, _, only = file.name.rpartition(".")
         if only and name and only not in self._paths:
-            log.error("token not taken: no such path", file=file.name, paths=sorted(self._paths))
+            problems.add((file.name, f"there is no such path: want one of {', '.join(sorted(self._paths))}"))
             return None
         if not SHORTEST <= len(text) <= LONGEST:
-            log.error("token not taken: want 16 to 4096 characters", file=file.name)
+            problems.add((file.name, f"want {SHORTEST} to {LONGEST} characters"))
             return None
         return _Token(Sender(f"token {file.name}", only if name else ""), _digest(text))
 
@@ -91,7 +99,7 @@ def _digest(token: str) -> bytes:
 
 @dataclass(frozen=True)
 class Access:
-    """Decides who a request is from. `insecure`: without tokens and names everybody is let in, by address."""
+    """Decides who a request is from. `insecure`: where there never was a token, nor a name, everybody is let in."""
 
     tokens: Tokens
     names: frozenset[str]
@@ -100,7 +108,7 @@ class Access:
     @property
     def open(self) -> bool:
         """Whether nobody has to show anything."""
-        return self.insecure and not len(self.tokens) and not self.names
+        return self.insecure and not self.tokens.wanted and not self.names
 
     def sender(self, authorization: str, certificate: Mapping[str, Any] | None, address: str, path: str) -> Sender:
         """Return who sends. `certificate` is the peer's, checked by TLS, as `ssl` tells it. Raises `Refused`."""

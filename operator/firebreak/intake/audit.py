@@ -79,7 +79,7 @@ class AuditStream:
 
     async def follow(self, tail: Tail) -> None:
         """Look at what is written to a log file, for ever. What has its Incident is not read again after a restart."""
-        read: Position | None = None
+        read, problem = None, ""
         with contextlib.closing(tail):
             async for batch in batches(tail):
                 if batch:
@@ -87,8 +87,10 @@ class AuditStream:
                     self._metrics.malformed.inc(batch.skipped)
                     read = batch.position
                 if read and not len(self._backlog):
-                    tail.done(read)
-                    read = None
+                    before, problem = problem, _kept(tail, read)
+                    read = read if problem else None
+                    if problem not in {"", before}:
+                        log.error("how far the audit log was read is not kept; trying again", problem=problem)
 
     async def look_at(self, found: Iterable[Event | Malformed]) -> None:
         """Put events through the rules, and what these find into the backlog; waits while that has no room."""
@@ -122,3 +124,12 @@ class AuditStream:
         alert = findings.alert(finding)
         while not self._backlog.put(alert, SENDER):
             await self._backlog.room()
+
+
+def _kept(tail: Tail, position: Position) -> str:
+    """Keep how far a log was read, and return what went wrong. Reading goes on: what it finds is worth more."""
+    try:
+        tail.done(position)
+    except OSError as error:
+        return str(error)
+    return ""

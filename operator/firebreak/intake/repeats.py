@@ -17,6 +17,7 @@ from prometheus_client import Counter
 from firebreak.api.base import Json
 from firebreak.api.incident import State
 from firebreak.intake.alert import Alert
+from firebreak.intake.formats.parsed import moment
 from firebreak.intake.routes import Decision
 from firebreak.kube.client import Api
 from firebreak.kube.errors import ApiError, Conflict, NotFound
@@ -182,7 +183,8 @@ def closed_at(found: Json) -> datetime | None:
     writes = [
         text(entry.get("time")) for entry in mappings(metadata.get("managedFields")) if not entry.get("subresource")
     ]
-    return datetime.fromisoformat(told or max(writes, default="") or text(metadata.get("creationTimestamp")))
+    last = told or max(writes, default="") or text(metadata.get("creationTimestamp"))
+    return moment(last) or datetime.min.replace(tzinfo=UTC)
 
 
 def _body(found: Json, number: int, last: datetime) -> Json:

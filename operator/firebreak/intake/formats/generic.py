@@ -5,10 +5,10 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from firebreak.api.base import Json, ObjectName, Written
 from firebreak.intake.alert import Alert, Severity, Subject
@@ -43,7 +43,15 @@ def _time(value: Any) -> Any:
     return value
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_time)]
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        message = "want a time of years 1 to 9999 in UTC"
+        raise ValueError(message) from None
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_in_utc)]
 Words = Annotated[str, Field(min_length=1, max_length=MOST_WORDS)]
 Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME)]
 
