@@ -6,8 +6,11 @@ import pytest
 
 from fake_api import Answer, Call, FakeApi, Fault, Hold, Obj
 from fake_api.faults import How
+from firebreak.engine.rails import Rails
 from firebreak.evidence.store import EvidenceStore
-from harness import replica
+from firebreak.model.incident import read
+from firebreak.settings import Settings
+from harness import PATIENCE, Clock, connect, replica
 from world import KEY, POD_PATH, POLICIES_PATH, approval, incident, service, shop, web_pod
 
 SIZES = {"daemonsets", "statefulsets", "replicasets"}
@@ -97,6 +100,26 @@ async def test_sizes_that_a_cut_had_to_read_outlast_a_reading_that_began_before(
         under_way.set()
         await reading
     assert rails.known.sizes["shop"]["web-5d"].pods == 4
+
+
+async def test_what_waits_for_sizes_keeps_the_place_that_it_came_to(fake: FakeApi) -> None:
+    """Else what comes later takes it, on a replica that is slow, and what a quicker one has cut is held back there."""
+    four_pods(fake)
+    answered = asyncio.Event()
+    fake.faults.add(Fault(when=read_sizes, how=Hold(answered)))
+    rails = Rails(Settings(pod="one", breaker_namespace=1), Clock())
+    first, second = (
+        read(incident(name, f"uid-{name}", target={"pod": name}, source="falco")) for name in ("web-1", "web-2")
+    )
+    async with connect(fake) as api, asyncio.timeout(PATIENCE):
+        for each in (first, second):
+            rails.saw(each.raw)
+        waiting = asyncio.create_task(rails.size(api, first))
+        await fake.called(read_sizes)
+        assert rails.breaker(second, ["web-2"]) is not None
+        answered.set()
+        await waiting
+    assert rails.breaker(first, ["web-1"]) is None
 
 
 @pytest.mark.parametrize("how", [Answer(403), Hold(asyncio.Event())], ids=["refused", "no answer"])

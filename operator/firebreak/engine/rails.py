@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 import structlog
 
@@ -47,6 +48,7 @@ class Rails:
         )
         self._alarms: dict[str, Alarm] = {}
         self._cutting: set[str] = set()
+        self._waiting: set[str] = set()  # for sizes, before the breaker decides
         self._tripped: dict[str, str] = {}
         self._asked: set[str] = set()  # namespaces whose sizes are read in the background
         self._sizing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a storm reads the sizes once
@@ -76,6 +78,7 @@ class Rails:
         namespace = incident.id.namespace
         if not self._asks(incident) or incident.spec.severity == "Critical" or namespace in self.known.sizes:
             return
+        self._waiting.add(incident.id.uid)
         try:
             async with asyncio.timeout(SIZED_WITHIN), self._sizing[namespace]:
                 if namespace not in self.known.sizes:
@@ -86,6 +89,8 @@ class Rails:
             log.warning(
                 "decided without the sizes of workloads: no share is held to", incident=str(incident.id), why=why
             )
+        finally:
+            self._waiting.discard(incident.id.uid)
 
     def before(self, incident: Incident) -> Held | None:
         """Say what holds a cut back that names its pod, or none yet, without asking anybody."""
@@ -125,13 +130,15 @@ class Rails:
     def breaker(self, incident: Incident, pods: Iterable[str], *, by_a_person: bool = False) -> Held | None:
         """Decide, once for each incident, whether the breaker lets it cut these pods now; what passes counts from here.
 
-        So it is asked last before the cut, with nothing to wait for between. `by_a_person`: who approved this very
-        cut is never held back.
+        So it is asked last before the cut, with nothing to wait for between. What came before and still waits for
+        sizes counts as well: whoever comes later finds them there, and would take its place, here and not on a replica
+        that was quicker. `by_a_person`: who approved this very cut is never held back.
         """
         if (held := self.decided(incident)) or not self._asks(incident):
             return held
         uid, alarm = incident.id.uid, _alarm(incident.raw, self._clock, pods)
-        passed = [a for a in self._alarms.values() if a.uid in self._cutting or not a.automatic]
+        before = set(takewhile(lambda other: other != uid, self._alarms)) & self._waiting
+        passed = [a for a in self._alarms.values() if a.uid in self._cutting or a.uid in before or not a.automatic]
         if not by_a_person and (why := rails.breaker(alarm, passed, self._limits, self.known)):
             self._tripped[uid] = why
             log.warning("the breaker holds an automatic incident back", incident=str(incident.id), reason=why)
