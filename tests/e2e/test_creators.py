@@ -78,6 +78,13 @@ def test_an_alert_source_opens_incidents_that_contain_and_preserve_and_nothing_e
         assert not source.may(verb, "incidents.firebreak.dev"), verb
 
 
+def test_nobody_takes_the_name_of_an_alert_s_incident_before_the_intake_does(people: dict[str, Person]) -> None:
+    source = people["alert-source"]
+    for name in ("falco-0123456789abcdef0123", "audit-0123456789abcdef0123-2"):
+        assert f"{name} is the name that the intake would give" in refused_to_open(source, name, playbook="contain")
+    assert "created" in open_as(source, "falco-0123456789abcdef012", playbook="contain")
+
+
 @pytest.mark.parametrize("spec", [{}, {"mode": "Plan"}, {"playbook": "unattended"}, {"playbook": "contain-more"}])
 def test_a_playbook_that_the_creator_may_not_use_is_refused_by_name(
     people: dict[str, Person], spec: dict[str, str]

@@ -212,6 +212,8 @@ def attempts(namespace: str) -> list[Attempt]:
     standard = "may not use playbook standard"
     return [
         opens("respond with a stronger playbook", standard, playbook="standard"),
+        opens("cut all that has a label", target={"selector": {"matchLabels": {"app": "web"}}}),
+        opens("cut a whole workload", target={"workload": {"kind": "Deployment", "name": "web"}}),
         opens("set a guard rail aside", overrides=["Protected"]),
         opens("open a closed incident", state="Closed", verdict="Exercise"),
         opens("open in the own name", openedBy=ACCOUNT),

@@ -124,6 +124,17 @@ def test_a_pod_without_a_name_of_its_own_has_the_one_that_the_answer_tells() -> 
     assert alert(finding(broken, aim=Aim.OBJECT)).subject == Subject(namespace="bank")
 
 
+def test_a_pod_that_was_made_is_known_by_its_uid_so_that_a_namesake_is_left_alone() -> None:
+    """Else whoever may create pods makes a privileged `db-0` in the StatefulSet's absence, and has the next one cut."""
+    answered = msgspec.Raw(b'{"metadata": {"name": "db-0", "uid": "3e41dc6b-08a8-44db-bc2a-3724b18ab19a"}}')
+    ref = {"resource": "pods", "namespace": "shop", "name": "db-0"}
+    created = msgspec.structs.replace(event(objectRef=ref), response_object=answered)
+    subject = alert(finding(created, aim=Aim.OBJECT)).subject
+    assert (subject.pod, subject.pod_uid) == ("db-0", "3e41dc6b-08a8-44db-bc2a-3724b18ab19a")
+    bound = msgspec.structs.replace(event(objectRef={**ref, "subresource": "binding"}), response_object=answered)
+    assert alert(finding(bound, aim=Aim.OBJECT)).subject.pod_uid == ""
+
+
 def test_an_object_that_is_no_pod_is_no_target() -> None:
     ref = {"resource": "clusterrolebindings", "name": "pwn"}
     found = alert(finding(event(objectRef=ref), aim=Aim.OBJECT))

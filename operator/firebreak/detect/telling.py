@@ -11,6 +11,7 @@ NAME = 200  # characters of one name
 
 class _Metadata(msgspec.Struct, frozen=True):
     name: str = ""
+    uid: str = ""
 
 
 class _Created(msgspec.Struct, frozen=True):
@@ -24,10 +25,23 @@ def object_name(event: Event) -> str:
     """
     if event.object_ref is None or event.object_ref.name:
         return event.object_ref.name if event.object_ref else ""
+    return _answered(event).name
+
+
+def object_uid(event: Event) -> str:
+    """Return the uid of what a call was about, as far as the API server's answer tells it.
+
+    Whoever makes a pod chooses its name, and could have the next one of that name taken for it: a StatefulSet's.
+    """
+    ref = event.object_ref
+    return "" if ref is None else ref.uid or ("" if ref.subresource else _answered(event).uid)
+
+
+def _answered(event: Event) -> _Metadata:
     try:
-        return msgspec.json.decode(event.response_object, type=_Created).metadata.name
+        return msgspec.json.decode(event.response_object, type=_Created).metadata
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
+        return _Metadata()
 
 
 def user_name(user: User) -> str:

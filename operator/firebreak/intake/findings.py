@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from firebreak.detect.event import Event, User
 from firebreak.detect.finding import Aim, Finding, Level
-from firebreak.detect.telling import object_name, peer, summary, user_name
+from firebreak.detect.telling import object_name, object_uid, peer, summary, user_name
 from firebreak.intake.alert import Alert, Severity, Subject
 from firebreak.intake.formats.parsed import MOST_NAME, Names, account, identity, line
 
@@ -100,7 +100,9 @@ def _object(event: Event, names: Names) -> Subject:
     if ref is None:
         return Subject()
     pod = names.object("pod", object_name(event)) if ref.resource == "pods" else ""
-    return Subject(namespace=names.namespace(ref.namespace), pod=pod, pod_uid=names.uid(ref.uid) if pod else "")
+    return Subject(
+        namespace=names.namespace(ref.namespace), pod=pod, pod_uid=names.uid(object_uid(event)) if pod else ""
+    )
 
 
 def _otherwise(finding: Finding, fields: dict[str, str]) -> tuple[str, ...]:

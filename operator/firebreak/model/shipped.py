@@ -8,8 +8,8 @@ from collections.abc import Mapping
 SHIPPED: Mapping[str, Mapping[str, str]] = {
     "people": {
         "firebreak-approvals": "sha256:a7082a48da31647cd224a9b0990cda24e76b2268edf4c6adc5e43825c13f1512",
-        "firebreak-creators": "sha256:665591ffc085521c84b85fcd07995973311dc0fdb42b366fe26de3c6292677bc",
-        "firebreak-intake": "sha256:d5f3cb04fed9dd87ce04ad74670c3b211f02f18bb50169c572b9519f5d46c808",
+        "firebreak-creators": "sha256:6d22eac6ce7b727ea7f62578a0619a1837c903b42748242572a2e03eb089d7b4",
+        "firebreak-intake": "sha256:43ba83b8e190704c025057110dcfa0e29c3f858b2a2affae6fbcf67a6eeb9424",
         "firebreak-overrides": "sha256:11a6a7d31bc46cc983b872ad15d6ab988f930bff6183b237709c177a88a6b494",
         "firebreak-quarantine-forgery": "sha256:b35609ea83cbce7060efb5531ee6c279aad98338382aaafc19bf525ae0c8597d",
         "firebreak-quarantine-lock": "sha256:aa88111c65cc48bfcea3cf7593ccd14185ad0cbd9dc5d0a123986958dfa6a610",
