@@ -44,7 +44,12 @@ AKS = {
 # An entry of Cloud Audit Logs, in the shape of Google's LogEntry and AuditLog.
 GKE = {
     "insertId": "c9d1a1f2",
-    "labels": {"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": "RBAC", "more": "no"},
+    "labels": {
+        "authentication.k8s.io/legacy-token": "system:serviceaccount:shop:web",
+        "authorization.k8s.io/decision": "allow",
+        "authorization.k8s.io/reason": "RBAC",
+        "more": "no",
+    },
     "logName": "projects/example/logs/cloudaudit.googleapis.com%2Factivity",
     "operation": {"first": True, "id": "7d5b0a0e", "last": True, "producer": "k8s.io"},
     "protoPayload": {
@@ -134,7 +139,11 @@ def test_an_entry_of_gke_is_translated() -> None:
     assert event.response_status.code == 200
     assert event.source_ips == ("192.0.2.7",)
     assert bytes(event.request_object) == b'{"command":["sh"]}'
-    assert event.annotations == {"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": "RBAC"}
+    assert event.annotations == {
+        "authentication.k8s.io/legacy-token": "system:serviceaccount:shop:web",
+        "authorization.k8s.io/decision": "allow",
+        "authorization.k8s.io/reason": "RBAC",
+    }
     assert event.stage_timestamp == "2026-11-21T10:00:00.010000Z"
 
 

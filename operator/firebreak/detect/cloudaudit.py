@@ -13,7 +13,13 @@ from firebreak.detect.event import Event
 
 SERVICE: Final = "k8s.io"
 CORE: Final = "core"
-ANNOTATIONS: Final = ("authorization.k8s.io/", "pod-security.kubernetes.io/", "mutation.webhook.", "validation.policy.")
+ANNOTATIONS: Final = (
+    "authentication.k8s.io/",
+    "authorization.k8s.io/",
+    "pod-security.kubernetes.io/",
+    "mutation.webhook.",
+    "validation.policy.",
+)
 # google.rpc.Code as HTTP says it (google/rpc/code.proto names the mapping). 0 is OK; what is not listed is an error.
 HTTP: Final = {3: 400, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 12: 501, 14: 503, 16: 401}
 OK, ERROR = 200, 500
