@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +20,7 @@ from bare import BareApi, bare_api, free_ports, program
 from cluster import pki, process
 from cluster.waiting import wait_until
 from firebreak.intake.opening import ALERT
-from receiving import TOKEN, served
+from receiving import HOST, TOKEN, served
 from scraping import Scrape, parsed
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,7 @@ class Audited:
 
     api: BareApi
     log: Path
+    alerts: int
     probes: int
 
     def metrics(self) -> Scrape:
@@ -46,6 +49,22 @@ class Audited:
         """The events of the log file, so far as their lines are whole."""
         *lines, _ = self.log.read_bytes().split(b"\n")
         return [json.loads(line) for line in lines]
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of the log about an object of this name that was made."""
+        return [line for line in self.log.read_text().splitlines() if f'"name":"{name}"' in line and '"create"' in line]
+
+    def send(self, body: str) -> int:
+        """Send something to the intake as a shipper does, and return the answer's code."""
+        trust = ssl.create_default_context(cafile=str(self.log.parents[1] / "ca.crt"))
+        with (
+            socket.create_connection(("127.0.0.1", self.alerts), timeout=10) as plain,
+            trust.wrap_socket(plain, server_hostname=HOST) as secured,
+            closing(HTTPConnection(HOST)) as line,
+        ):
+            line.sock = secured
+            line.request("POST", "/audit", body.encode(), {"Authorization": f"Bearer {TOKEN}"})
+            return line.getresponse().status
 
     def opened(self, rule: str) -> list[dict[str, Any]]:
         """The incidents that a rule opened."""
@@ -66,7 +85,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
         api.kubectl("apply", "-k", str(ROOT / "crds"))
         api.kubectl("create", "namespace", "firebreak")
         with _intake(folder, api, alerts, probes):
-            yield Audited(api, folder / "log" / "audit.log", probes)
+            yield Audited(api, folder / "log" / "audit.log", alerts, probes)
 
 
 def _set_up(folder: Path, port: int) -> list[str]:
@@ -161,6 +180,22 @@ def test_the_longest_event_that_a_caller_can_make_comes_whole_and_pushes_no_othe
     (length,) = (len(line) for line in audited.log.read_bytes().split(b"\n") if b'"name":"long"' in line)
     assert length > 23_000_000
     assert audited.metrics().value("firebreak_intake_refused_total", reason="size") == 0
+
+
+@pytest.mark.parametrize("shipper", ["vector", "fluent-bit"])
+def test_a_line_of_the_log_opens_an_incident_as_a_shipper_sends_it(audited: Audited, shipper: str) -> None:
+    """As their to-intake.yaml say. It is another call by somebody else, for of this one the webhook has told."""
+    audited.api.kubectl("create", "clusterrolebinding", shipper, "--clusterrole=cluster-admin", f"--user={shipper}")
+    wait_until(lambda: audited.lines(shipper), timeout=10, otherwise="it is not in the log")
+    (line,) = audited.lines(shipper)
+    line = line.replace('"auditID":"', '"auditID":"other-').replace('"administrator"', f'"mallory-{shipper}"')
+    body = line if shipper == "vector" else json.dumps({"log": line})
+    assert audited.send(f"{body}\n") == HTTPStatus.OK
+    wait_until(
+        lambda: any(f"mallory-{shipper}" in each["spec"]["reason"] for each in audited.opened("cluster-admin-bound")),
+        timeout=30,
+        otherwise="the line opened no incident",
+    )
 
 
 def about(event: dict[str, Any], resource: str, name: str, subresource: str | None = None) -> bool:
