@@ -35,12 +35,12 @@ class BareApi:
         command = [str(self.kubectl_path), "--kubeconfig", str(self.kubeconfig)]
         return run([*command, *arguments], stdin=stdin, timeout=KUBECTL_SECONDS)
 
-    def ask(self, method: str, path: str, body: object = None) -> int:
-        """Ask without a kubectl of its own, and return the answer's code. Raises OSError."""
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    def ask(self, method: str, path: str, body: object = None, kind: str = "application/json") -> int:
+        """Ask without a kubectl of its own, and return the answer's code; text goes as it is. Raises OSError."""
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
         unverified = ssl._create_unverified_context()  # noqa: S323, SLF001 - it signs its own, on loopback
         with closing(HTTPSConnection("127.0.0.1", self.port, context=unverified, timeout=KUBECTL_SECONDS)) as line:
-            line.request(method, path, json.dumps(body), headers)
+            line.request(method, path, body if isinstance(body, str) else json.dumps(body), headers)
             answer = line.getresponse()
             answer.read()
             return answer.status

@@ -198,6 +198,19 @@ def test_a_line_of_the_log_opens_an_incident_as_a_shipper_sends_it(audited: Audi
     )
 
 
+def test_a_patch_that_cannot_be_written_down_takes_no_other_event_with_it(audited: Audited) -> None:
+    """Without --audit-webhook-truncate-enabled all of its batch is lost, and nothing counts it (seen on 1.35)."""
+    path, apply = "/api/v1/namespaces/default/services/unseen?fieldManager=x", "application/apply-patch+yaml"
+    unseen = "apiVersion: v1\nkind: Service\nmetadata: {name: unseen}\nspec: {ports: [{port: 80}]}\n"
+    rules = [{"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"]}]
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "poser"}}
+    assert audited.api.ask("PATCH", path, unseen, apply) == HTTPStatus.CREATED
+    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    assert audited.api.ask("POST", roles, {**role, "rules": rules}) == HTTPStatus.CREATED
+    audited.until_opened("escalation-verbs-granted")
+    assert [each["stage"] for each in audited.events() if about(each, "services", "unseen")] == ["RequestReceived"]
+
+
 def about(event: dict[str, Any], resource: str, name: str, subresource: str | None = None) -> bool:
     """Whether an event is about this object."""
     found = event.get("objectRef", {})
