@@ -20,6 +20,11 @@ from firebreak.detect.rules import Allowance, RuleErrors, Ruleset
 GET = rule({"verb": "get"})
 
 
+def test_another_call_that_ends_in_the_same_microsecond_under_the_same_audit_id_is_no_repeat(tmp_path: Path) -> None:
+    calls = [event(verb="get", auditID="1", requestURI=f"/{name}") for name in ("harmless", "real")]
+    assert names(fed(load(tmp_path, GET), *calls)) == ["found", "found"]
+
+
 def test_an_event_that_comes_again_is_skipped_and_counted(tmp_path: Path) -> None:
     detector = Detector(load(tmp_path, GET))
     one = event(verb="get", auditID="1")

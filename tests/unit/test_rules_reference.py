@@ -119,6 +119,8 @@ def wanted(key: str, value: Any, seen: Json) -> bool:
         return bool(texts(found) & texts(values(value, seen)))
     linking = all if "all" in modifiers else any
     patterns = value if isinstance(value, list) else [value]
+    if name in {"user.username", "user.groups"}:
+        modifiers = [*modifiers, "cased"]
     return linking(any(one(modifiers, pattern, v) for v in found) for pattern in patterns)
 
 
