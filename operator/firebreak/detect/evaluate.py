@@ -18,7 +18,7 @@ from firebreak.detect.fields import Seen
 from firebreak.detect.finding import Finding
 from firebreak.detect.past import Past
 from firebreak.detect.rules import EVERY, Named, Rule, Ruleset
-from firebreak.detect.unanswered import PATCH, Unanswered
+from firebreak.detect.unanswered import PATCH, Lost, Unanswered
 
 REMEMBERED: Final = 50_000  # events that a rule matched, and as many before them
 AHEAD: Final = 300.0  # seconds that an API server's clock may be ahead of ours
@@ -84,20 +84,20 @@ class Detector:
 
     def feed(self, event: Event, now: datetime) -> list[Finding]:
         """Return what an event makes the rules find; `now` is the reader's time, with its zone. Never raises."""
-        lost = self._lost(event) if event.verb == PATCH or self._waiting else []
+        lost = self._unanswered.look(event) if event.verb == PATCH or self._waiting else ()
         answers = self._of(event)
         plan = self._plans.get(answers)
         if plan is None:
             plan = self._planned(answers)
         if plan.asks:
-            plan = self._planned_later(answers, plan.asks, event)
-        if not plan.uses or (plan.goes_on is not None and plan.goes_on(event)):
-            return lost
-        return lost + self._found(plan, event, now)
-
-    def _lost(self, event: Event) -> list[Finding]:
-        lost = self._unanswered.look(event)
-        return [_finding(each.rule, datetime.fromtimestamp(each.at, UTC), (each.event,)) for each in lost]
+            for read, known in plan.asks:
+                answers |= known[read(event)]
+            plan = self._plans_later.get(answers)
+            if plan is None:
+                plan = self._planned_later(answers)
+        quiet = not plan.uses or (plan.goes_on is not None and plan.goes_on(event))
+        found = [] if quiet else self._found(plan, event, now)
+        return [*map(_unanswered, lost), *found] if lost else found
 
     def _found(self, plan: _Plan, event: Event, now: datetime) -> list[Finding]:
         seen: Seen | None = None
@@ -176,12 +176,9 @@ class Detector:
         asks = self._answers.asks(answers)
         return _keep(self._plans, answers, _Plan((), asks) if asks else _Plan(self._uses_after(answers)))
 
-    def _planned_later(self, answers: int, asks: Sequence[Ask], event: Event) -> _Plan:
-        """Return what to do with an event of such answers once it has answered the rest as well."""
-        for read, known in asks:
-            answers |= known[read(event)]
-        plan = self._plans_later.get(answers)
-        return _keep(self._plans_later, answers, _Plan(self._uses_after(answers))) if plan is None else plan
+    def _planned_later(self, answers: int) -> _Plan:
+        """Return what to do with events of such answers that have answered the rest as well."""
+        return _keep(self._plans_later, answers, _Plan(self._uses_after(answers)))
 
     def _uses_after(self, answers: int) -> Sequence[tuple[Check | None, _Use]]:
         left = ((each.after(answers), use) for each, use in self._left)
@@ -208,6 +205,10 @@ def _uses(ruleset: Ruleset, counts: Counts) -> tuple[_Use, ...]:
             if rule.name in correlation.rules
         )
     return tuple(uses)
+
+
+def _unanswered(lost: Lost) -> Finding:
+    return _finding(lost.rule, datetime.fromtimestamp(lost.at, UTC), (lost.event,))
 
 
 def _finding(

@@ -111,9 +111,9 @@ def find(name: str) -> Field:
     """
     if name in _PLAIN:
         return _outside(name, _PLAIN[name])
-    for root, read in _MAPS.items():
+    for root, entry in _MAPS.items():
         if name.startswith(f"{root}.") and len(name) > len(root) + 1:
-            return _outside(name, _entry(read, name[len(root) + 1 :]), Cost.MAP, written_by_server=False)
+            return _outside(name, entry(name[len(root) + 1 :]), Cost.MAP, written_by_server=False)
     root, *parts = name.split(".")
     if root not in _BODIES or not parts or not all(parts):
         raise UnknownField(f"no audit event has a field {name!r}; there are {', '.join(sorted(_PLAIN))}, {_OPEN}")
@@ -193,26 +193,39 @@ _PLAIN: Final[Mapping[str, Callable[[Event], Values]]] = {
     **_structure("objectRef", "object_ref", ObjectRef),
     **_structure("responseStatus", "response_status", Status),
 }
-_MAPS: Final[Mapping[str, Callable[[Event], Mapping[str, Any] | None]]] = {
-    "annotations": attrgetter("annotations"),
-    "user.extra": attrgetter("user.extra"),
-    "impersonatedUser.extra": lambda event: event.impersonated_user.extra if event.impersonated_user else None,
+
+
+def _of_annotations(key: str) -> Callable[[Event], Values]:
+    def read(event: Event) -> Values:
+        value = event.annotations.get(key) if event.annotations else None
+        return () if value is None else (value,)
+
+    return read
+
+
+def _of_extra(key: str) -> Callable[[Event], Values]:
+    def read(event: Event) -> Values:
+        extra = event.user.extra  # written out, for it is asked of most events
+        return extra.get(key, ()) if extra else ()
+
+    return read
+
+
+def _of_impersonated_extra(key: str) -> Callable[[Event], Values]:
+    def read(event: Event) -> Values:
+        extra = event.impersonated_user.extra if event.impersonated_user else None
+        return extra.get(key, ()) if extra else ()
+
+    return read
+
+
+_MAPS: Final[Mapping[str, Callable[[str], Callable[[Event], Values]]]] = {
+    "annotations": _of_annotations,
+    "user.extra": _of_extra,
+    "impersonatedUser.extra": _of_impersonated_extra,
 }
+"""By the name of a flat map: how one entry of it is read. A key may have dots."""
 _OPEN: Final = ", ".join(f"{root}.KEY" for root in _MAPS) + ", " + ", ".join(f"{root}.PATH" for root in _BODIES)
-
-
-def _entry(read: Callable[[Event], Mapping[str, Any] | None], key: str) -> Callable[[Event], Values]:
-    """Read one entry of a flat map; its key may have dots."""
-
-    def entry(event: Event) -> Values:
-        entries = read(event)
-        value = entries.get(key) if entries else None
-        if value is None:
-            return ()
-        return value if isinstance(value, tuple) else (value,)
-
-    return entry
-
 
 Step = tuple[tuple[str, int], ...]
 

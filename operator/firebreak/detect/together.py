@@ -6,16 +6,15 @@ group learns its moment only when something else happens in it.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from math import inf
 from typing import Any, Final
 
 from firebreak.detect.event import Event
 from firebreak.detect.fields import Field
+from firebreak.detect.stamps import LENGTH, ZULU, moment_of, stamp_of
 
 MOST: Final = 10_000  # groups that are recognised
 LONGEST: Final = 1_024  # characters of the values by which a group is recognised
-STAMP: Final = "2026-11-21T10:00:00.000000Z"  # the form of all times in an audit log (metav1.MicroTime)
 
 Thing = str | int
 Key = tuple[Any, ...]
@@ -87,22 +86,18 @@ class Together:
         before, self._known, self.until = self.newest, None, ""
         newest = self._newest()
         if newest is not None:
-            newest.at = self.newest = max(self.newest, _moment(self.stamp) or -inf)
+            newest.at = self.newest = max(self.newest, moment_of(self.stamp) or -inf)
         return self.newest > before
 
     def recognise(self, groups: "dict[Key, Together]", key: Key, stamp: str, until: float) -> None:
         """Let events of these values, from one with this stamp on, be taken for what goes on until a moment."""
-        if _size(key) > LONGEST or _moment(stamp) != self.newest:
-            return
-        try:
-            last = datetime.fromtimestamp(until, UTC).replace(tzinfo=None)
-        except (ValueError, OverflowError):  # the year 10,000
+        if _size(key) > LONGEST or moment_of(stamp) != self.newest:
             return
         if len(groups) >= MOST:
             for each in tuple(groups.values()):
                 each.catch_up()
         self._known, groups[key] = (groups, key), self
-        self.stamp, self.until = stamp, f"{last.isoformat(timespec='microseconds')}Z"
+        self.stamp, self.until = stamp, stamp_of(until)
 
     def _newest(self) -> Latest | None:
         return next(reversed(self.latest.values()), None)
@@ -127,7 +122,7 @@ class Steady:
         if known is None:
             return False
         stamp = event.stage_timestamp
-        if not known.stamp <= stamp <= known.until or len(stamp) != len(STAMP) or stamp[-1] != STAMP[-1]:
+        if not known.stamp <= stamp <= known.until or len(stamp) != LENGTH or stamp[-1] != ZULU:
             return False
         known.stamp = stamp
         return True
@@ -142,16 +137,6 @@ def _key(reads: Sequence[Callable[[Event], Any]]) -> Callable[[Event], Key]:
         first, second = reads
         return lambda event: (first(event), second(event))
     return lambda event: tuple([read(event) for read in reads])
-
-
-def _moment(stamp: str) -> float | None:
-    """Return a stamp of the API server's form in seconds."""
-    if len(stamp) != len(STAMP) or stamp[-1] != STAMP[-1]:
-        return None
-    try:
-        return datetime.fromisoformat(stamp).timestamp()
-    except ValueError:
-        return None
 
 
 def _size(key: Key) -> int:

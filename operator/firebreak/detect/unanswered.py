@@ -13,6 +13,7 @@ from firebreak.detect.correlate import request_of, slim
 from firebreak.detect.event import RECEIVED, Event
 from firebreak.detect.past import Past
 from firebreak.detect.rules import Rule
+from firebreak.detect.stamps import ZULU, stamp_of
 
 PATCH: Final = "patch"
 ANSWERED_WITHIN: Final = 150.0  # seconds: a request lasts for 60, and a webhook's batch is sent again for about as long
@@ -36,12 +37,15 @@ class Unanswered:
         self.waiting: dict[int, list[Lost]] = {}
         """By request, oldest first."""
         self._answered = Past(REMEMBERED)
+        self._due = ""  # before this time, as the API server writes times, the oldest is not overdue
 
     def asked(self, rule: Rule, event: Event, at: float) -> None:
         """Take an event that a rule matched at a moment, in seconds: it is found unless it is answered."""
         request = request_of(event)
         if event.stage == RECEIVED and event.verb == PATCH and event.audit_id and request not in self._answered:
             self.waiting.setdefault(request, []).append(Lost(rule, slim(event), at))
+            if len(self.waiting) == 1 or len(self.waiting) > MOST_WAITING:
+                self._due = ""
 
     def look(self, event: Event) -> list[Lost]:
         """Take the next event, whatever it is about; return the patches that are overdue."""
@@ -49,7 +53,10 @@ class Unanswered:
             request = request_of(event)
             self._answered.add(request)
             self.waiting.pop(request, None)
-        return self._overdue(event) if self.waiting else []
+        stamp = event.stage_timestamp
+        if not self.waiting or (stamp <= self._due and stamp[-1:] == ZULU):
+            return []
+        return self._overdue(event)
 
     def _overdue(self, event: Event) -> list[Lost]:
         """Tell by the API server's clock: a log may be read long after."""
@@ -63,4 +70,5 @@ class Unanswered:
             if oldest[0].at + ANSWERED_WITHIN >= time and len(self.waiting) <= MOST_WAITING:
                 break
             lost += self.waiting.pop(request)
+        self._due = stamp_of(next(iter(self.waiting.values()))[0].at + ANSWERED_WITHIN) if self.waiting else ""
         return lost
