@@ -198,8 +198,8 @@ def test_a_line_of_the_log_opens_an_incident_as_a_shipper_sends_it(audited: Audi
     )
 
 
-def test_a_patch_that_cannot_be_written_down_takes_no_other_event_with_it(audited: Audited) -> None:
-    """Without --audit-webhook-truncate-enabled all of its batch is lost, and nothing counts it (seen on 1.35)."""
+def test_a_patch_that_cannot_be_written_down_is_counted_and_takes_no_other_event_with_it(audited: Audited) -> None:
+    """In a batch without truncation all of them are lost, and nothing counts it (seen on 1.35)."""
     path, apply = "/api/v1/namespaces/default/services/unseen?fieldManager=x", "application/apply-patch+yaml"
     unseen = "apiVersion: v1\nkind: Service\nmetadata: {name: unseen}\nspec: {ports: [{port: 80}]}\n"
     rules = [{"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"]}]
@@ -209,6 +209,8 @@ def test_a_patch_that_cannot_be_written_down_takes_no_other_event_with_it(audite
     assert audited.api.ask("POST", roles, {**role, "rules": rules}) == HTTPStatus.CREATED
     audited.until_opened("escalation-verbs-granted")
     assert [each["stage"] for each in audited.events() if about(each, "services", "unseen")] == ["RequestReceived"]
+    metrics = parsed(audited.api.kubectl("get", "--raw", "/metrics"))
+    assert [metrics.value("apiserver_audit_error_total", plugin=each) for each in ("log", "truncate")] == [1, 1]
 
 
 def about(event: dict[str, Any], resource: str, name: str, subresource: str | None = None) -> bool:
