@@ -240,6 +240,13 @@ def test_a_line_longer_than_a_batch_is_read_whole(path: Path) -> None:
     assert [len(line) for line in rest(found)] == [2 * follow.BATCH, 4]
 
 
+def test_the_longest_line_that_a_caller_can_make_is_read(path: Path) -> None:
+    """tests/e2e/test_audit_setup.py makes it."""
+    found = begun(path)
+    write(path, "x" * 25_200_000, "next")
+    assert [len(line) for line in rest(found)] == [25_200_000, 4]
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_nothing_is_lost_when_the_reader_is_killed_again_and_again_while_a_writer_rotates(
     tmp_path: Path, path: Path, seed: int

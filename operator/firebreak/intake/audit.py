@@ -28,7 +28,7 @@ from firebreak.intake.server import Letter, Reply
 log = structlog.get_logger()
 
 TURN = 100  # events that are looked at before their findings are handed on: some milliseconds
-MOST_MALFORMED = 100_000  # of one batch: ten MiB hold no more lines of anything that a log has
+MOST_MALFORMED = 100_000  # of one batch: 32 MiB hold no more lines of anything that a log has
 SENDER = "audit rules"
 
 Feed = Callable[[Event], list[Finding]]
