@@ -14,7 +14,7 @@ from cluster.settings import Paths
 
 HOST = "firebreak-intake.firebreak.svc"
 SENDER = "kube-apiserver.audit"  # a token that may send to /audit only
-# What the intake takes at once, 10 MiB, bounds a batch, but no flag of the API server does: it counts a batch in events
+# What the intake takes at once, 32 MiB, bounds a batch, but no flag of the API server does: it counts a batch in events
 # and cuts long events before they are batched, so that --audit-webhook-truncate-max-batch-size does nothing (seen on
 # 1.35; `ApplyTo` in k8s.io/apiserver, pkg/server/options/audit.go). So it is number times size that has to fit.
 EVENTS = 50
