@@ -33,8 +33,11 @@ unit: .venv/.ready ## unit tests, in seconds
 crash: .venv/.ready ## the crash matrix: each call of a response goes wrong in turn, in each way
 	@PYTHONHASHSEED=0 $(RUN)/pytest -n 2 --dist worksteal tests/crash $(ARGS)
 
-fuzz: .venv/.ready ## the whole crash matrix, pairs of faults, and many random stories; FIREBREAK_CRASH_SEED for others
+fuzz: fuzz-input .venv/.ready ## the whole crash matrix, pairs of faults, many random stories (FIREBREAK_CRASH_SEED for others), and fuzz-input
 	@PYTHONHASHSEED=0 FIREBREAK_CRASH=all $(RUN)/pytest -n 2 --dist worksteal tests/crash $(ARGS)
+
+fuzz-input: .venv/.ready ## hostile input to the adapters of alerts, the decoder of audit events and the loader of rules, for minutes
+	@FIREBREAK_FUZZ=40 $(RUN)/pytest -n 2 --dist worksteal -m hostile tests/unit $(ARGS)
 
 e2e: image ## end-to-end tests on a real cluster, against the deployed image
 	@PYTHONPATH=tests/e2e $(RUN)/pytest tests/e2e $(ARGS)

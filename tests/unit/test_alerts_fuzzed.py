@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -26,6 +26,7 @@ from firebreak.intake.formats import FORMATS
 from firebreak.intake.formats.parsed import Parsed
 from firebreak.intake.opening import incident
 from firebreak.intake.routes import Routes
+from hostile import hostile
 
 CRD = yaml.safe_load((Path(__file__).parents[2] / "crds" / "incidents.yaml").read_text())
 SPEC = Draft202012Validator(
@@ -36,19 +37,19 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 HEX = re.compile(r"[-0-9a-f]*")
 
-hostile = st.sampled_from([
+nasty = st.sampled_from([
     "", "host", "<NA>", "../../etc/passwd", "\x1b[2J", "\u202egpj.exe", "a" * 300, "x" * 5000, "web\n", "Web", "-",
     "k8s_pod_name=a k8s_pod_name=b", "$(reboot)", "<script>", "@everyone", "{{ .Values }}", "\x00", "0" * 13, "a.b",
     "system:serviceaccount:shop:web", "system:serviceaccount:shop:", "9999-12-31T23:59:59-23:59",
     "0001-01-01T00:00:00Z",
 ])  # fmt: skip
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | hostile
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | nasty
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | hostile, inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | nasty, inner, max_size=4),
     max_leaves=8,
 )
-headers = st.dictionaries(st.sampled_from(["ce-type", "Ce-Type", "Content-Type"]), st.text() | hostile, max_size=2)
+headers = st.dictionaries(st.sampled_from(["ce-type", "Ce-Type", "Content-Type"]), st.text() | nasty, max_size=2)
 
 
 @st.composite
@@ -116,7 +117,7 @@ def opens_what_the_crd_takes(alert: Alert) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hostile
 @given(body=bodies, sent=headers)
 def test_an_adapter_returns_alerts_and_refusals_and_nothing_else(name: str, body: bytes, sent: dict[str, str]) -> None:
     result = FORMATS[name](body, sent, NOW)
@@ -133,14 +134,14 @@ def test_an_adapter_returns_alerts_and_refusals_and_nothing_else(name: str, body
 
 user = st.builds(
     lambda name, extra: {"username": name, "extra": extra},
-    hostile | st.text(max_size=30),
+    nasty | st.text(max_size=30),
     st.none()
     | st.dictionaries(
         st.sampled_from([f"authentication.kubernetes.io/{key}" for key in ("pod-name", "pod-uid", "node-name")]),
-        st.lists(hostile | st.text(max_size=30), max_size=2),
+        st.lists(nasty | st.text(max_size=30), max_size=2),
     ),
 )
-words = hostile | st.text(max_size=50)
+words = nasty | st.text(max_size=50)
 reference = st.none() | st.fixed_dictionaries(
     {},
     optional=dict.fromkeys(("resource", "namespace", "name", "uid", "subresource"), words)
@@ -156,7 +157,7 @@ events = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hostile
 @given(
     events=st.lists(events, min_size=1, max_size=4),
     rule=words, title=words, level=st.sampled_from(Level), aim=st.sampled_from(Aim),

@@ -14,6 +14,7 @@ from firebreak.detect.decoding import Malformed
 from firebreak.detect.event import Event, ObjectRef, User
 from firebreak.detect.fields import Seen, find
 from firebreak.detect.reading import read
+from hostile import hostile
 
 EXEC = {
     "kind": "Event",
@@ -292,18 +293,21 @@ json_values = st.recursive(
 )
 
 
+@hostile
 @given(json_values)
 def test_nothing_but_events_and_what_is_none_comes_out_of_json(value: Any) -> None:
     for each in found(value):
         assert isinstance(each, Event) or each.why
 
 
+@hostile
 @given(st.binary(max_size=400), st.booleans())
 def test_nothing_else_comes_out_of_bytes(data: bytes, zipped: bool) -> None:  # noqa: FBT001 - drawn
     for each in found(gzip.compress(data) if zipped else data):
         assert isinstance(each, Event) or each.why
 
 
+@hostile
 @given(st.sampled_from([EXEC, GKE, AKS]), st.data())
 def test_an_event_that_was_damaged_is_read_or_named(whole: dict[str, Any], data: st.DataObject) -> None:
     text = json.dumps(whole).encode()

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import unhurried
 from fake_api import FakeApi, Fault, Hold
 from firebreak.detect.decoding import Malformed
 from firebreak.detect.event import Event
@@ -20,6 +19,7 @@ from firebreak.detect.reading import sent
 from firebreak.intake.audit import AuditStream
 from firebreak.intake.limits import Budget
 from harness import PATIENCE
+from hostile import hostile
 from intake_harness import Sender, falco, intake, opened, until
 
 RULE = """
@@ -190,7 +190,7 @@ JSON = st.recursive(
 )
 
 
-@unhurried
+@hostile
 @given(
     st.binary() | JSON.map(json.dumps).map(str.encode) | st.lists(JSON).map(lambda i: json.dumps({"items": i}).encode())
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detecting import START, Json, correlation, event, fed, load, names, rule
@@ -16,6 +16,7 @@ from firebreak.detect.answers import LONGEST, MOST, Answers
 from firebreak.detect.evaluate import REMEMBERED, Detector
 from firebreak.detect.event import Event, ObjectRef, Status, User
 from firebreak.detect.rules import Allowance, RuleErrors, Ruleset
+from hostile import hostile
 
 GET = rule({"verb": "get"})
 
@@ -222,7 +223,7 @@ def of_all_kinds(tmp_path_factory: pytest.TempPathFactory) -> Ruleset:
     return load(tmp_path_factory.mktemp("rules"), *rules, together)
 
 
-@settings(deadline=None)
+@hostile
 @given(st.lists(EVENT, max_size=5))
 def test_no_event_makes_the_detector_fail(of_all_kinds: Ruleset, events: list[Event]) -> None:
     fed(of_all_kinds, *events)

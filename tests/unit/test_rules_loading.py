@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detecting import Json, correlation, event, fed, load, names, rule
 from firebreak.detect.finding import Aim, Level
 from firebreak.detect.rules import RuleErrors, Ruleset
+from hostile import hostile
 
 GET = rule({"verb": "get"})
 ALL = {"verb": "get"}
@@ -234,7 +235,7 @@ DOCUMENT = TREE | st.builds(
 )
 
 
-@settings(deadline=None)
+@hostile
 @given(st.lists(DOCUMENT, min_size=1, max_size=3))
 def test_whatever_a_file_holds_it_is_loaded_or_refused(
     tmp_path_factory: pytest.TempPathFactory, documents: list[Any]
@@ -245,7 +246,7 @@ def test_whatever_a_file_holds_it_is_loaded_or_refused(
         return
 
 
-@settings(deadline=None)
+@hostile
 @given(st.binary())
 def test_whatever_bytes_a_file_holds_it_is_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "bytes.yaml"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firebreak.detect.shallow import deeper, shallow
+from hostile import hostile
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -15,11 +16,13 @@ JSON = st.recursive(
 )
 
 
+@hostile
 @given(JSON)
 def test_what_is_not_deep_stays_as_it_is(value: object) -> None:
     assert shallow(json.dumps(value).encode()) == json.dumps(value).encode()
 
 
+@hostile
 @given(st.binary())
 def test_no_bytes_make_it_fail(data: bytes) -> None:
     assert len(shallow(data)) <= len(data)
@@ -37,6 +40,7 @@ def test_what_comes_after_the_depth_is_kept() -> None:
     assert (read["y"][:2], read["z"]) == (["]]]", '"['], True)
 
 
+@hostile
 @given(JSON)
 def test_how_deep_json_is_is_told_without_reading_it(value: object) -> None:
     data = json.dumps(value).encode()
@@ -48,6 +52,7 @@ def _depth(value: object) -> int:
     return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
 
 
+@hostile
 @given(st.binary())
 def test_no_bytes_are_too_strange_to_be_told(data: bytes) -> None:
     assert deeper(data, 32) in {True, False}
