@@ -26,6 +26,13 @@ def test_another_call_that_ends_in_the_same_microsecond_under_the_same_audit_id_
     assert names(fed(load(tmp_path, GET), *calls)) == ["found", "found"]
 
 
+def test_expressions_that_are_too_large_together_are_looked_for_one_after_the_other(tmp_path: Path) -> None:
+    """Seen: twenty of these loaded, and the intake ended at its start."""
+    large = rule({"userAgent|re": [f"(?i)x{number}.{{0,900}}y" for number in range(20)]})
+    found = fed(load(tmp_path, large), *(event(userAgent=agent) for agent in ("x0y", "X19 and Y", "x20", "y19x")))
+    assert [finding.events[0].user_agent for finding in found] == ["x0y", "X19 and Y"]
+
+
 def test_an_event_that_comes_again_is_skipped_and_counted(tmp_path: Path) -> None:
     detector = Detector(load(tmp_path, GET))
     one = event(verb="get", auditID="1")

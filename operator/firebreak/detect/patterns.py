@@ -129,8 +129,22 @@ def searcher(expressions: Sequence[str]) -> "re2.Set":
             words = problem.args[0]
             raise BadExpression(words.decode() if isinstance(words, bytes) else str(words)) from None
         found.Add(each)
-    found.Compile()
+    try:
+        found.Compile()
+    except re2.error:
+        raise BadExpression("too large for the memory that RE2 takes") from None
     return found
+
+
+def _searchers(expressions: Sequence[str]) -> list["re2.Set"]:
+    """Return what finds any of the expressions: several, where they are too large together. Raises BadExpression."""
+    try:
+        return [searcher(expressions)]
+    except BadExpression:
+        if len(expressions) == 1:
+            raise
+    half = len(expressions) // 2
+    return _searchers(expressions[:half]) + _searchers(expressions[half:])
 
 
 def _texts(patterns: Sequence[Text]) -> list[Holds]:
@@ -190,14 +204,18 @@ def _expression(pattern: Text) -> str:
 
 
 def _found(expressions: Sequence[str], *, lowered: bool) -> Holds:
-    found = searcher(expressions)
+    found = _searchers(expressions)
 
     def holds(value: Any) -> bool:
         text = text_of(value)
         if text is None:
             return False
         text = text.lower() if lowered else text
-        return found.Match(text.encode("utf-8", "replace")) is not None
+        data = text.encode("utf-8", "replace")
+        for each in found:  # noqa: SIM110 - half the time of any() with a generator
+            if each.Match(data) is not None:
+                return True
+        return False
 
     return holds
 
