@@ -397,3 +397,26 @@ async def test_a_certificate_is_rotated_without_a_restart_and_half_a_pair_change
             session.post(f"https://127.0.0.1:{sender.intake.port}/falco", json=falco("web-3")) as answer,
         ):
             assert answer.status == 202
+
+
+async def test_who_came_by_an_authority_that_is_taken_away_does_not_stay_on_a_connection_of_before(
+    fake: FakeApi, tmp_path: Path, trust: tuple[Path, ssl.SSLContext]
+) -> None:
+    ca, client = trust
+    stolen = authority(tmp_path, "stolen")
+    mounted = tmp_path / "mounted.crt"
+    mounted.write_bytes(stolen.read_bytes())
+    mine = certificate(tmp_path / "mine", stolen, names="DNS:falco.example.org")
+    client.load_cert_chain(mine / "tls.crt", mine / "tls.key")
+    allowed: Obj = {"client_ca": mounted, "client_names": ("falco.example.org",), "head_seconds": 60}
+    async with intake(fake, tls=certificate(tmp_path / "served", ca), client=client, **allowed) as sender:
+        assert (await sender.post("falco", falco())).status == 202
+        mounted.write_bytes(authority(tmp_path, "new").read_bytes())
+        certificates = sender.intake.certificates
+        assert certificates
+        before = certificates.context
+        await until(lambda: certificates.context is not before)
+        async with asyncio.timeout(8):  # by itself a connection that nobody uses ends after fifteen seconds
+            await until(lambda: sender.metric("connections") == 0)
+        with pytest.raises(aiohttp.ClientError):
+            await sender.post("falco", falco())

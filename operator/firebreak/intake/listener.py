@@ -171,6 +171,10 @@ class Listener:
             reason = getattr(error, "reason", None) or type(error).__name__
             self._refusals.note(address, Refused(0, "handshake", f"no TLS with this client: {reason}"))
 
+    def renew(self) -> None:
+        """Let each connection end with the request that is under way: what it proved at first may hold no more."""
+        self._http.pre_shutdown()
+
     async def close(self, grace: float) -> None:
         """Stop listening, let what is being answered end within `grace` seconds, and close all connections."""
         if self._socket:

@@ -189,6 +189,7 @@ class Intake:
             self.tokens.refresh()
             try:
                 if self.certificates and self.certificates.refresh():
+                    self._listener.renew()
                     log.info("certificates read")
                 self.problem = ""
             except CertificateError as error:
