@@ -68,7 +68,7 @@ class _Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Count what comes while a request is waited for: it is part of a head."""
         super().data_received(data)
-        if self._waiter is None or self._waiter.done():
+        if not self._idle:
             self._head = 0
             return
         self._head += len(data)
@@ -78,6 +78,18 @@ class _Connection(web.RequestHandler):
             self.log_exception("from %s", address, exc_info=HttpProcessingError(code=431))
             self.transport.write(TOO_LONG)
             self.force_close()
+
+    def retire(self) -> None:
+        """End with the answer to the request that is under way; at once when there is none."""
+        if self._idle:
+            self.force_close()  # aiohttp's close() would leave it open, with nobody behind it
+        else:
+            self.close()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._waiter is not None and not self._waiter.done()
 
 
 class _Http(web.Server):
@@ -173,7 +185,9 @@ class Listener:
 
     def renew(self) -> None:
         """Let each connection end with the request that is under way: what it proved at first may hold no more."""
-        self._http.pre_shutdown()
+        for each in self._http.connections:
+            if isinstance(each, _Connection):
+                each.retire()
 
     async def close(self, grace: float) -> None:
         """Stop listening, let what is being answered end within `grace` seconds, and close all connections."""
