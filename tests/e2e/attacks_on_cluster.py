@@ -87,10 +87,13 @@ def reach_the_kubelet(thief: Person) -> None:
 
 
 def use_tokens_of_others(thief: Person, firebreak: str) -> None:
-    """Act with Firebreak's token and beside it, with one that may do nothing, and with a pod's from outside of it."""
+    """Act as Firebreak, beside it, under a trusted name, as who may do nothing, and as a pod from outside of it."""
     theirs = thief("create", "token", "firebreak", "--namespace", firebreak).strip()
     thief("get", "pods", "--token", theirs)
     assert "ValidatingAdmissionPolicy" in thief.refused("label", "pod", "shell", "app=door", "--token", theirs)
+    trusted = ("serviceaccount", "sealed-secrets-controller", "--namespace=kube-system")
+    thief("create", *trusted)
+    thief("delete", *trusted)
     beside = ("deployment", thief.namespace, "--namespace", firebreak)
     thief("create", *beside, "--image=busybox:1.35", "--replicas=0")
     thief("delete", *beside)
