@@ -9,7 +9,7 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,9 +51,17 @@ async def receiver(info: ClusterInfo) -> AsyncIterator[Receiver]:
             async with _process(folder, kubeconfig) as found:
                 yield found
             return
-        kubectl = kubectl_of(info)
-        with _unbroken(kubectl), deployed(kubectl, folder) as intake:
-            yield Receiver(intake.address, folder / "ca.crt")
+        kubectl, stack = kubectl_of(info), ExitStack()
+
+        def deploy() -> str:
+            stack.enter_context(_unbroken(kubectl))
+            return stack.enter_context(deployed(kubectl, folder)).address
+
+        try:
+            address = await asyncio.to_thread(deploy)  # it has an event loop of its own
+            yield Receiver(address, folder / "ca.crt")
+        finally:
+            await asyncio.to_thread(stack.close)
 
 
 @asynccontextmanager
