@@ -25,7 +25,9 @@ KIND: Final = (
     "responseStatus.code", "stage", "verb", "objectRef.resource", "objectRef.subresource", "objectRef.apiGroup",
 )  # fmt: skip
 """What kind of call it was: these have few combinations, and so go together."""
-EXTRA: Final = "user.extra."
+EXTRA, NOTED = "user.extra.", "annotations."
+KEYED: Final = {EXTRA: 2, NOTED: 3}
+"""Flat maps of which tests may ask for keys alone, and where these keys are in what is remembered of a caller."""
 
 T = TypeVar("T")
 Readers = Mapping[str, Callable[[Any], Values]]
@@ -113,6 +115,7 @@ class Answers:
         self.bits: Mapping[Test, int] = {test: 1 << place for place, test in enumerate(tests)}
         """Of each test that is remembered the bit."""
         of_keys = {each.field.name: _key(each.field.name) for each in tests if _is_of_keys(each)}
+        self._unnoted = frozenset(name.removeprefix(NOTED) for name in of_keys if name.startswith(NOTED)).isdisjoint
         first = {test: bit for test, bit in self.bits.items() if not _is_later(test)}
         self._kinds, self._callers, self._posing = (
             _Known({test: bit for test, bit in first.items() if test.field.name in readers}, readers)
@@ -131,9 +134,12 @@ class Answers:
             found = self._kinds[code, event.stage, event.verb, "", "", ""]
         else:
             found = self._kinds[code, event.stage, event.verb, ref.resource, ref.subresource, ref.api_group]
-        found |= self._callers[user.username, user.groups, tuple(user.extra) if user.extra else ()]
-        found |= self._nobody if posing is None else self._posing[posing.username, posing.groups]
-        return found
+        extra, notes = user.extra, event.annotations
+        noted = () if notes is None or self._unnoted(notes) else tuple(notes)
+        found |= self._callers[user.username, user.groups, tuple(extra) if extra else (), noted]
+        if posing is not None:
+            return found | self._posing[posing.username, posing.groups]
+        return found | self._nobody if self._nobody else found
 
     def asks(self, answers: int) -> tuple[Ask, ...]:
         """Return what else the conditions depend on after these answers."""
@@ -152,7 +158,7 @@ def _fields(tests: Container[Test], left: Condition | bool) -> tuple[Field, ...]
 
 
 def _is_remembered(test: Test) -> bool:
-    plain = test.field.name in FIELDS or test.field.name.startswith(EXTRA)
+    plain = test.field.name in FIELDS or test.field.name.startswith(EXTRA) or _is_of_keys(test)
     return plain and not any(isinstance(pattern, SameAs) for pattern in test.patterns)
 
 
@@ -162,10 +168,11 @@ def _is_later(test: Test) -> bool:
 
 
 def _is_of_keys(test: Test) -> bool:
-    """Whether it asks only for the keys of `user.extra`, which are the same for all tokens of a kind."""
-    return test.field.name.startswith(EXTRA) and all(isinstance(pattern, Exists) for pattern in test.patterns)
+    """Whether it asks only for keys of a flat map: in `user.extra` they are the same for all tokens of a kind."""
+    return test.field.name.startswith(tuple(KEYED)) and all(isinstance(each, Exists) for each in test.patterns)
 
 
 def _key(name: str) -> Callable[[Any], Values]:
-    key = name.removeprefix(EXTRA)
-    return lambda caller: (key,) if key in caller[2] else ()
+    root = next(each for each in KEYED if name.startswith(each))
+    key, place = name.removeprefix(root), KEYED[root]
+    return lambda caller: (key,) if key in caller[place] else ()
