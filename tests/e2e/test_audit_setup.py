@@ -167,7 +167,7 @@ def test_no_value_of_a_secret_and_no_token_is_in_the_log(audited: Audited) -> No
     assert [value for value in (SWORDFISH, "swordfish", token, token.rpartition(".")[2]) if value in text] == []
 
 
-def test_the_longest_event_that_a_caller_can_make_comes_whole_and_pushes_no_other_out(audited: Audited) -> None:
+def test_the_longest_events_that_a_caller_can_make_push_no_other_out_and_are_told(audited: Audited) -> None:
     """Six bytes stand for each `<` and `&`. etcd takes 1.5 MiB of a pod, which is kept twice, HTTP 1 MiB of a path."""
     padding = {"name": "PADDING", "value": "<" * 1_500_000}
     app = {"name": "app", "image": "busybox:1.35", "securityContext": {"privileged": True}, "env": [padding]}
@@ -176,7 +176,7 @@ def test_the_longest_event_that_a_caller_can_make_comes_whole_and_pushes_no_othe
     assert created == HTTPStatus.CREATED
     audited.api.kubectl("create", "clusterrole", "all", "--verb=*", "--resource=*.*")
     audited.until_opened("wildcard-role")
-    audited.until_opened("privileged-pod")
+    audited.until_opened("bodies-left-out")
     (length,) = (len(line) for line in audited.log.read_bytes().split(b"\n") if b'"name":"long"' in line)
     assert length > 23_000_000
     assert audited.metrics().value("firebreak_intake_refused_total", reason="size") == 0

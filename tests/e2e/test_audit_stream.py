@@ -18,7 +18,7 @@ from conftest import Kubectl, own_namespace
 from firebreak.intake.opening import ALERT
 from incidents import Object, Place, account, binding, container, place, pod
 from installed import until_execs_are_judged
-from receiving import NAME, NAMESPACE, Intake, deployed, falco, incidents
+from receiving import LABEL, NAME, NAMESPACE, Intake, deployed, falco, incidents
 from shop_objects import IMAGE
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 READY = "touch /ready; exec sleep 1000000"
 OPERATOR = "system:serviceaccount:firebreak:firebreak"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-BATCH_SECONDS = 30  # the API server waits a second, and ten more after a try that failed
+BATCH_SECONDS = 40  # a batch that could not be sent is tried again after ten seconds, and fifteen more
 ROUTES = """
 fallbackNamespace: {namespace}
 routes:
@@ -315,3 +315,15 @@ def test_a_forged_batch_opens_nothing(intake: Intake, receiver: AuditReceiver, w
     found = until_raised(where.kubectl, where.namespace, "exec-into-pod")
     assert found["spec"]["target"] == {"pod": "db"}
     assert len(incidents(where.kubectl, where.namespace)) == 1
+
+
+def test_what_was_done_while_the_intake_was_away_is_told_when_it_is_back(intake: Intake, where: Place) -> None:
+    shell(where, "web")
+    at = ("--namespace", NAMESPACE)
+    where.kubectl("scale", f"deployment/{NAME}", *at, "--replicas=0")
+    where.kubectl("wait", "pod", *at, f"--selector={LABEL}", "--for=delete", "--timeout=90s")
+    where.exec("web", "true")
+    where.kubectl("scale", f"deployment/{NAME}", *at, "--replicas=2")
+    where.kubectl("rollout", "status", f"deployment/{NAME}", *at, "--timeout=120s")
+    found = until_raised(where.kubectl, where.namespace, "exec-into-pod")
+    where.condition(found["metadata"]["name"], "Contained", "True/Enforced")

@@ -23,8 +23,13 @@ from firebreak.detect.finding import Level
 from firebreak.detect.rules import Ruleset
 from people import Person, Registry
 
-# What a correlation counts finds nothing by itself.
-SHIPPED = [name for name, rule in Ruleset.load().named.items() if rule.level is not Level.INFORMATIONAL]
+# What a correlation counts finds nothing by itself. The log has all bodies: what only the webhook leaves out, see
+# test_audit_setup.py.
+SHIPPED = [
+    name
+    for name, rule in Ruleset.load().named.items()
+    if rule.level is not Level.INFORMATIONAL and name != "bodies-left-out"
+]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from firebreak.intake.listener import SHARE
 from firebreak.intake.runtime import AUDIT
 from firebreak.intake.settings import IntakeSettings
 
@@ -54,13 +55,20 @@ def test_the_webhook_sends_to_the_intake_s_path_under_the_name_of_its_service() 
     assert "insecure-skip-tls-verify" not in cluster
 
 
-def test_no_event_that_comes_through_the_webhook_is_too_long_or_too_many_for_the_intake() -> None:
+def test_no_batch_that_comes_through_the_webhook_is_too_long_for_the_intake_and_none_comes_too_fast() -> None:
     found, settings = arguments(), IntakeSettings()
-    assert found["audit-webhook-batch-max-size"] == "1"
-    wrapping = 1024  # an EventList around one event
-    assert int(found["audit-webhook-truncate-max-event-size"]) + wrapping < settings.audit_bytes
+    number, longest = (int(found[f"audit-webhook-{name}"]) for name in ("batch-max-size", "truncate-max-event-size"))
+    wrapping = 1024  # an EventList around the events
+    assert number * longest + wrapping < settings.audit_bytes
     assert int(found["audit-webhook-batch-throttle-qps"]) < settings.rate
-    assert int(found["audit-webhook-batch-throttle-burst"]) < settings.burst
+    # Each batch under way has a connection of its own.
+    assert int(found["audit-webhook-batch-throttle-burst"]) < settings.connections // SHARE
+
+
+def test_no_event_of_a_request_that_succeeds_is_dropped_for_its_length() -> None:
+    """Truncation takes the bodies. What is left is what a caller writes into path, query and headers."""
+    headers, escaped = 2**20 + 4096, 6  # bytes that an HTTP server in Go reads; JSON has six bytes for each `&`
+    assert headers * escaped < int(arguments()["audit-webhook-truncate-max-event-size"])
 
 
 def test_the_network_policy_lets_api_servers_reach_the_port_of_the_intake_s_pods() -> None:

@@ -8,17 +8,16 @@ import json
 import secrets
 from pathlib import Path
 
+import yaml
+
 from cluster import pki, settings
 from cluster.provider import AuditReceiver
 from cluster.settings import Paths
 
 HOST = "firebreak-intake.firebreak.svc"
 SENDER = "kube-apiserver.audit"  # a token that may send to /audit only
-# What the intake takes at once, 32 MiB, bounds a batch, but no flag of the API server does: it counts a batch in events
-# and cuts long events before they are batched, so that --audit-webhook-truncate-max-batch-size does nothing (seen on
-# 1.35; `ApplyTo` in k8s.io/apiserver, pkg/server/options/audit.go). So it is number times size that has to fit.
-EVENTS = 50
-LONGEST = 200_000  # bytes of an event; a longer one comes without its bodies
+SHIPPED = settings.PACKAGE.parents[2] / "manifests" / "audit" / "kubeadm.yaml"
+BATCHES = ("audit-webhook-batch-", "audit-webhook-truncate-")
 
 
 def receiver(paths: Paths) -> AuditReceiver:
@@ -69,22 +68,19 @@ def flags(paths: Paths) -> tuple[str, ...]:
         "--audit-log-maxsize=200",  # MiB
         "--audit-log-maxbackup=2",
     )
-    webhook = (
-        f"--audit-webhook-config-file={_webhook(paths)}",
-        "--audit-webhook-mode=batch",
-        "--audit-webhook-batch-max-wait=1s",  # by default 30
-        f"--audit-webhook-batch-max-size={EVENTS}",
-        "--audit-webhook-batch-throttle-qps=100",  # by default 10, which would be 500 events a second
-        "--audit-webhook-batch-throttle-burst=150",
-        "--audit-webhook-truncate-enabled=true",
-        f"--audit-webhook-truncate-max-event-size={LONGEST}",
-    )
+    webhook = (f"--audit-webhook-config-file={_webhook(paths)}", *_as_shipped())
     return log + webhook if _webhook(paths).exists() else log
 
 
 def files(paths: Paths) -> tuple[Path, ...]:
     """What the API server reads of these at its start."""
     return (settings.AUDIT_POLICY, *filter(Path.exists, [_webhook(paths)]))
+
+
+def _as_shipped() -> tuple[str, ...]:
+    """The flags for batches, as administrators get them."""
+    arguments = yaml.safe_load(SHIPPED.read_text())["apiServer"]["extraArgs"]
+    return tuple(f"--{each['name']}={each['value']}" for each in arguments if each["name"].startswith(BATCHES))
 
 
 def _webhook(paths: Paths) -> Path:
