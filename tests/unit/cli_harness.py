@@ -4,9 +4,13 @@ import asyncio
 import contextlib
 import io
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from firebreak.cli.app import execute
 
@@ -44,9 +48,21 @@ def bare(*arguments: str) -> Ran:
     return _run(list(arguments))
 
 
+@contextlib.contextmanager
+def own_logs() -> Iterator[None]:
+    """Where the logs of this process go is in the end as it was before the block."""
+    root, ours = logging.getLogger(), structlog.get_config()
+    before, level = root.handlers, root.level
+    try:
+        yield
+    finally:
+        structlog.configure(**ours)
+        root.handlers, root.level = before, level
+
+
 def _run(arguments: list[str]) -> Ran:
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with own_logs(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = execute(arguments)
     return Ran(code, out.getvalue(), err.getvalue())
 

@@ -11,7 +11,7 @@ import pytest
 import structlog
 import yaml
 
-from cli_harness import bare
+from cli_harness import bare, own_logs
 from firebreak.cli import logs
 from firebreak.cli.failure import Failure
 from firebreak.cli.foreign import translate
@@ -190,16 +190,11 @@ def test_run_names_the_setting_that_is_wrong_and_not_its_value(
 
 def test_logs_of_ours_and_of_libraries_have_one_format() -> None:
     stream = io.StringIO()
-    root = logging.getLogger()
-    before, level = root.handlers, root.level
-    logs.configure("json", stream)
-    try:
+    with own_logs():
+        logs.configure("json", stream)
         structlog.get_logger().info("first cut", incident="shop/shell", step="quarantine")
         logging.getLogger("kopf.activities").warning("watch %s broke \x1b[2J", "incidents")
         logging.getLogger("aiohttp.access").info("quiet")
-    finally:
-        structlog.reset_defaults()
-        root.handlers, root.level = before, level
     ours, theirs = (json.loads(line) for line in stream.getvalue().splitlines())
     assert (ours["event"], ours["incident"], ours["step"]) == ("first cut", "shop/shell", "quarantine")
     assert (ours["level"], theirs["level"]) == ("info", "warning")

@@ -2,13 +2,12 @@
 
 import io
 import json
-import logging
 from collections.abc import Iterator
 
 import aiohttp
 import pytest
-import structlog
 
+from cli_harness import own_logs
 from fake_api import FakeApi
 from firebreak.cli import logs
 from firebreak.engine.controller import Controller
@@ -21,12 +20,10 @@ from world import incident, shop
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     """Where the logs go meanwhile."""
-    stream, root = io.StringIO(), logging.getLogger()
-    before, level = root.handlers, root.level
-    logs.configure("json", stream)
-    yield stream
-    structlog.reset_defaults()
-    root.handlers, root.level = before, level
+    stream = io.StringIO()
+    with own_logs():
+        logs.configure("json", stream)
+        yield stream
 
 
 async def test_every_line_about_a_response_names_the_incident_and_the_step(
