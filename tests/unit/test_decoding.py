@@ -293,6 +293,22 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.parametrize("item", [b"[],", b'{"":0},'])
+def test_what_would_take_all_memory_to_be_read_is_none(item: bytes) -> None:
+    """Seen: 32 MiB of it, which the intake takes, are a gigabyte of values; its container has half of that."""
+    body = b"[" + item * (2**25 // len(item)) + b"0]"
+    (only,) = found(body)
+    assert isinstance(only, Malformed)
+    assert "too many values" in only.why
+
+
+def test_no_caller_s_body_is_so_large_that_its_event_is_not_read() -> None:
+    for item in (b"[],", b'{"":0},'):
+        body = b'{"spec":{"hostNetwork":true},"x":[' + item * (3 * 2**20 // len(item)) + b"0]}"
+        (event,) = found(b'[{"verb":"patch","requestObject":' + body + b"}]")
+        assert isinstance(event, Event)
+
+
 @hostile
 @given(json_values)
 def test_nothing_but_events_and_what_is_none_comes_out_of_json(value: Any) -> None:

@@ -211,6 +211,22 @@ async def test_a_sender_that_is_too_fast_is_told_to_come_again(fake: FakeApi) ->
         assert (refused.status, refused.body["refused"], refused.headers["Retry-After"]) == (503, "overload", "5")
 
 
+async def test_a_node_that_is_too_fast_does_not_take_the_turns_of_others_with_its_certificate(
+    fake: FakeApi, tmp_path: Path
+) -> None:
+    async with intake(fake, tokens=tokens(tmp_path, falco=TOKEN), rate=0.001, burst=1) as sender:
+        statuses = []
+        for address in ("127.0.0.1", "127.0.0.1", "127.0.0.2"):
+            connector = aiohttp.TCPConnector(local_addr=(address, 0))
+            url = f"http://127.0.0.1:{sender.intake.port}/falco"
+            async with (
+                aiohttp.ClientSession(connector=connector, headers={"Authorization": f"Bearer {TOKEN}"}) as session,
+                session.post(url, json=falco()) as answer,
+            ):
+                statuses.append(answer.status)
+        assert statuses == [202, 503, 202]
+
+
 async def test_a_coding_that_unfolds_is_refused(fake: FakeApi) -> None:
     async with intake(fake) as sender:
         refused = await sender.post("falco", falco(), Content_Encoding="gzip")

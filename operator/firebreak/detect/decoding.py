@@ -13,6 +13,14 @@ import msgspec
 from firebreak.detect.event import Event
 from firebreak.detect.shallow import DEEPEST, as_the_server_reads, deeper, shallow
 
+SIZES: Final = {b"{": 232, b"[": 64, b",": 8}
+"""Bytes of memory that a map, a list and a value in it take at least (CPython 3.11, 64 bits)."""
+MOST_MEMORY: Final = 192 * 2**20
+"""Above what one event can make of this, whose body has at most 3 MiB (k8s.io/apiserver, MaxRequestBodyBytes), so that
+nobody hides a call; and below what the intake's container has."""
+USUAL: Final = (
+    8  # times its length is what JSON may take all the same: real events take four or five, noise takes thirty
+)
 _EVENT: Final = msgspec.json.Decoder(Event)
 _RAW: Final = msgspec.json.Decoder(msgspec.Raw)
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -53,7 +61,9 @@ def whole(data: bytes) -> bool:
 
 
 def parsed(data: bytes) -> Any:
-    """Return any JSON as plain values. Raises NoEventError."""
+    """Return any JSON as plain values, unless they are noise that takes all memory. Raises NoEventError."""
+    if sum(data.count(opening) * size for opening, size in SIZES.items()) > max(MOST_MEMORY, len(data) * USUAL):
+        raise NoEventError("too many values: it would take too much memory to read it; send fewer at once")
     try:
         return msgspec.json.decode(shallow(data) if deeper(data, DEEPEST) else data)
     except UNREADABLE as error:

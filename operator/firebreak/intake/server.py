@@ -64,16 +64,19 @@ class Door:
             certificate = request.transport.get_extra_info("peercert") if request.transport else None
             sender = self.access.sender(request.headers.get("Authorization", ""), certificate, address, path)
             name = sender.name
-            reply = await self._taken(request, sender, entrance)
+            reply = await self._taken(request, sender, address, entrance)
         except Refused as refused:
             self.refusals.note(name, refused)
             return _refusal(refused)
         self.metrics.requests.labels(path).inc()
         return web.json_response(reply.body, status=reply.status)
 
-    async def _taken(self, request: web.BaseRequest, sender: Sender, entrance: Entrance) -> Reply:
-        """Read the body, if there is room for it, and hand it on."""
-        if not self.rates.take(sender.name):
+    async def _taken(self, request: web.BaseRequest, sender: Sender, address: str, entrance: Entrance) -> Reply:
+        """Read the body, if there is room for it, and hand it on.
+
+        Rates are by address, too: all nodes' Falco may have one certificate, and never sends again what is refused.
+        """
+        if not self.rates.take(f"{sender.name} {address}"):
             raise overloaded("requests of this sender come faster than they may; come again, slower")
         if (request.content_length or 0) > entrance.most:
             raise _too_long(entrance)

@@ -51,8 +51,10 @@ class IntakeSettings(BaseSettings):
         ge=MIB,
         description="Bytes held at most: half for bodies, half for alerts that wait; of one sender half of each.",
     )
-    rate: float = Field(default=500.0, gt=0, description="Requests a second of one sender that are taken, on average.")
-    burst: int = Field(default=5000, ge=1, description="Requests of one sender that are taken at once.")
+    rate: float = Field(
+        default=500.0, gt=0, description="Requests a second of one sender and address that are taken, on average."
+    )
+    burst: int = Field(default=5000, ge=1, description="Requests of one sender and address that are taken at once.")
     log_format: str = Field(default="json", pattern="^(json|console)$", description="json, or console for people.")
     ecs_file: EcsFile = ""
     cloudevents_url: CloudEventsUrl = None
