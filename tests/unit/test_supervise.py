@@ -122,6 +122,16 @@ async def test_what_hangs_fails_liveness_by_name_and_nothing_else_does() -> None
     assert (at_start, hanging, again) == ((200, "ok\n"), (503, "hangs: resync\n"), (200, "ok\n"))
 
 
+@pytest.mark.parametrize("headers", [{"X": "y" * 3000}, {f"X-{number}": "y" for number in range(40)}])
+async def test_the_port_for_probes_holds_little_of_a_head(headers: dict[str, str]) -> None:
+    """Nobody proves anything there: seen on the port for alerts, heads of a megabyte take all memory."""
+    runner = await health.serve(0, Metrics().registry, Pulse(), lambda: True)
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/healthz"
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+        assert answer.status == 400
+    await runner.cleanup()
+
+
 async def test_a_watch_in_which_a_hint_raised_goes_on_from_a_list(fake: FakeApi) -> None:
     shop(fake)
     metrics, hints, hinted = Metrics(), list[str](), asyncio.Event()

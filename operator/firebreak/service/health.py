@@ -13,6 +13,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Pro
 
 from firebreak.service.supervise import Pulse
 
+IDLE = 20.0  # seconds; Prometheus asks every fifteen or more
+HEADER, HEADERS = 2048, 32  # bytes of each, and how many: nobody proves anything here, so little of a head is held
+
 
 def observe_process(registry: CollectorRegistry) -> None:
     """Show what the process takes: memory, CPU, file descriptors, by the names that everybody knows; and tasks."""
@@ -44,7 +47,9 @@ async def serve(port: int, registry: CollectorRegistry, pulse: Pulse, ready: Cal
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", exposed)])
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=IDLE, max_line_size=HEADER, max_field_size=HEADER, max_headers=HEADERS
+    )
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 - kubelet's probes and Prometheus come from outside
     return runner
