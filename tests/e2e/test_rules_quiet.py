@@ -30,6 +30,7 @@ from people import Person, Registry
 
 QUIET = {Level.INFORMATIONAL, Level.LOW}
 ROTATE = {"firebreak.dev/rotate": json.dumps({"password": {"length": 24, "alphabet": "hex"}})}
+PARTS = ("kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 GITOPS, RECONCILER = "flux-system", "kustomize-controller"
 
 
@@ -165,10 +166,13 @@ def test_a_node_that_is_drained_and_opened_again_is_quiet(recording: Recording, 
 
 
 @pytest.mark.usefixtures("breakable")
-@pytest.mark.parametrize("name", ["kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"])
-def test_a_part_of_the_cluster_that_starts_anew_is_quiet(recording: Recording, team: Team, name: str) -> None:
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_the_cluster_that_starts_anew_is_quiet(
+    recording: Recording, team: Team, kubectl: Kubectl, name: str
+) -> None:
     with control.stopped(name):
         pass
+    installed.until_execs_are_judged(kubectl)
     team.alice("rollout", "restart", "deployment/web")
     team.alice("rollout", "status", "deployment/web", "--timeout=60s")
     assert recording.findings() == []
