@@ -194,6 +194,17 @@ async def test_what_the_breaker_decided_outlives_a_restart_and_a_person_may_over
         await second.condition("alert-1", "Contained", "True")
 
 
+async def test_what_another_replica_has_let_pass_is_not_said_to_be_held_back(
+    fake: FakeApi, store: EvidenceStore
+) -> None:
+    """Each replica counts for itself, and the quicker one's pod is cut: the status has to say so."""
+    shop(fake)
+    async with replica(fake, store, breaker_namespace=0) as firebreak:
+        fake.update("Pod", "shop", "web-1", {"metadata": {"labels": {KEY: "true"}}})
+        fake.put(incident(source="falco"))
+        await firebreak.condition("shell", "Contained", "True")
+
+
 async def test_a_follower_holds_back_what_the_leader_would(fake: FakeApi, store: EvidenceStore) -> None:
     shop(fake)
     fake.put(service("web", app="web"))

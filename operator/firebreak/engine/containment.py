@@ -82,6 +82,11 @@ async def _facts(case: Case, found: Meant) -> Network:
 async def _cut_first(case: Case, recorded: Callable[[], None]) -> bool:
     """Make the first cut, unless a guard rail holds it back: then nothing is cut, and evidence is all."""
     first = await cut(case.tools, case.current)
+    if isinstance(first, Held):
+        pods = await _record_uncut(case)
+        if first.rail is Rail.BREAKER and any(case.id.label in pod.labels for pod in pods):
+            case.tools.rails.let_pass(case.id)  # as another replica did: what is cut is not said to be held back
+            first = await cut(case.tools, case.current)
     allowed: Permit | None = None
     if isinstance(first, Held) and first.services:
         was = step(case.status, QUARANTINE).model_copy(update={"shown": None})  # by mode Plan: each pod, not the whole
@@ -99,11 +104,10 @@ async def _cut_first(case: Case, recorded: Callable[[], None]) -> bool:
 
 
 async def _hold_back(case: Case, held: Held, waits: Permit | None) -> None:
-    """Say which guard rail holds the cut back, and put the pods on record, to be preserved."""
+    """Say which guard rail holds the cut back; the pods are on record, to be preserved."""
     if case.status.held_back is not held.rail:
         case.tools.metrics.held_back.labels(held.rail).inc()
         log.warning("not cut: a guard rail holds it back", rail=held.rail, reason=held.why)
-    await _record_uncut(case)
     words, planned, was = held.why, {}, step(case.status, QUARANTINE)
     fields: dict[str, Any] = {"state": StepState.PARTIAL, "attempts": 1}
     if waits:
@@ -120,11 +124,14 @@ async def _hold_back(case: Case, held: Held, waits: Permit | None) -> None:
     )
 
 
-async def _record_uncut(case: Case) -> None:
-    """Put the pods of a target that is not cut on record, those that join later too: they are captured."""
-    if target := case.incident.spec.target:
-        pods = await survey.target_pods(case.tools.api, case.id, target, case.current.pod_uids)
-        case.journal.note(lambda s: pin(s, pods))
+async def _record_uncut(case: Case) -> Iterable[Pod]:
+    """Put the pods of a target that is not cut on record, those that join later too: they are captured. Return them."""
+    target = case.incident.spec.target
+    if target is None:
+        return ()
+    pods = await survey.target_pods(case.tools.api, case.id, target, case.current.pod_uids)
+    case.journal.note(lambda s: pin(s, pods))
+    return pods
 
 
 def _note(case: Case, results: Iterable[Result]) -> None:

@@ -21,6 +21,7 @@ from firebreak.kube.errors import ApiError
 from firebreak.model.clock import Clock
 from firebreak.model.incident import Incident, identify
 from firebreak.model.loose import mapping, text
+from firebreak.model.names import IncidentRef
 from firebreak.model.pod import Pod
 from firebreak.model.rails import Alarm, Held, Limits, Protected
 from firebreak.settings import Settings
@@ -146,6 +147,11 @@ class Rails:
         self._alarms[uid] = alarm
         self._cutting.add(uid)
         return None
+
+    def let_pass(self, incident: IncidentRef) -> None:
+        """Count what another replica's breaker has let pass, whatever was decided here."""
+        self._tripped.pop(incident.uid, None)
+        self._cutting.add(incident.uid)
 
     async def refresh(self, api: Api) -> None:
         """Read anew what is protected. What cannot be read is said once, and what was known of it stays."""
