@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import ssl
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import aiohttp
 import pytest
 
 from fake_api import Answer, FakeApi, Fault, Hold, Obj, always
-from intake_harness import TOKEN, alertmanager, authority, certificate, falco, intake, opened, until
+from intake_harness import NOW, TOKEN, alertmanager, authority, certificate, falco, intake, opened, until
 
 
 def tokens(at: Path, **files: str) -> Path:
@@ -272,6 +273,18 @@ async def test_while_the_api_server_is_away_falco_s_alerts_wait(fake: FakeApi) -
         fake.faults.clear()
         await fake.until(lambda: len(opened(fake)) == 2)
         await until(lambda: sender.metric("buffer_bytes") == 0)
+
+
+async def test_an_alert_that_waited_longer_than_alerts_may_be_old_is_no_replay(fake: FakeApi) -> None:
+    shown = [NOW]
+    async with intake(fake, clock=lambda: shown[0]) as sender:
+        fake.faults.add(Fault(when=always, how=Answer(500)))
+        for _ in range(2):
+            assert (await sender.post("falco", falco())).status == 202
+        shown[0] = NOW + timedelta(hours=2)
+        fake.faults.clear()
+        await fake.until(lambda: len(opened(fake, "shop")) == 1)
+        await until(lambda: sender.metric('alerts_total{outcome="repeated",source="falco"}') == 1)
 
 
 async def test_what_finds_no_room_is_refused_and_one_sender_leaves_room_for_others(

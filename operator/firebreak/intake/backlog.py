@@ -98,7 +98,7 @@ class Backlog:
             waiting = self._waiting.pop(identity)
             self._budget.give_back(sender, size)
             self._ended.set()
-        again = self._desk.at_once(waiting.alert, waiting.again) if waiting.again else None
+        again = self._desk.again(waiting.alert, waiting.again) if waiting.again else None
         if waiting.again and again is None:
             self._metrics.alerts.labels(waiting.alert.source, Outcome.LOST).inc(waiting.again)
         waiting.tell(taken, again or taken)

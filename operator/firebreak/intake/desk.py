@@ -59,36 +59,36 @@ class Desk:
         self._under_way: dict[Key, asyncio.Task[Taken]] = {}
 
     async def take(self, alert: Alert, turn: str) -> Taken:
-        """Open the incident of an alert, or count it. Senders take turns by `turn`, the critical ones of each apart.
+        """Open the incident of an alert of which `at_once` tells nothing, or count it, however long it had to wait.
 
-        Raises `Unavailable`, and other errors that are no answer to this alert; it may be taken again then.
+        Senders take turns by `turn`, the critical ones of each apart. Raises `Unavailable`, and other errors that are
+        no answer to this alert; it may be taken again then.
         """
-        if taken := self.at_once(alert):
-            return taken
         taken = await self._take(alert, self.routes.decide(alert), turn)
         self._metrics.alerts.labels(alert.source, taken.outcome).inc()
         return taken
 
-    def at_once(self, alert: Alert, times: int = 1) -> Taken | None:
-        """Return what becomes of an alert about which nobody needs to be asked: old, ignored, or a repeat.
-
-        `times`: so many of the same came.
-        """
-        taken = self._known(alert, times)
-        if taken:
-            self._metrics.alerts.labels(alert.source, taken.outcome).inc(times)
-        return taken
-
-    def _known(self, alert: Alert, times: int) -> Taken | None:
+    def at_once(self, alert: Alert) -> Taken | None:
+        """Return what becomes of an alert about which nobody needs to be asked: old, ignored, or a repeat."""
         if old := self.routes.stale(alert, self._clock()):
             log.warning("alert refused", source=alert.source, rule=alert.rule, why=str(old))
-            return Taken(Outcome.STALE, why=str(old))
-        decision = self.routes.decide(alert)
-        if decision.ignore:
+            taken = Taken(Outcome.STALE, why=str(old))
+        elif (decision := self.routes.decide(alert)).ignore:
             log.info("alert ignored", source=alert.source, rule=alert.rule, route=decision.route)
-            return Taken(Outcome.IGNORED, why=f"route {decision.route} says so")
+            taken = Taken(Outcome.IGNORED, why=f"route {decision.route} says so")
+        else:
+            return self.again(alert, 1)
+        self._metrics.alerts.labels(alert.source, taken.outcome).inc()
+        return taken
+
+    def again(self, alert: Alert, times: int) -> Taken | None:
+        """Count so many repeats of an alert; None when no incident of it is known here."""
+        decision = self.routes.decide(alert)
         known = self.repeats.count(_key(alert, decision), alert, times)
-        return Taken(Outcome.REPEATED, known.namespace or "", known.name) if known else None
+        if known is None:
+            return None
+        self._metrics.alerts.labels(alert.source, Outcome.REPEATED).inc(times)
+        return Taken(Outcome.REPEATED, known.namespace or "", known.name)
 
     async def _take(self, alert: Alert, decision: Decision, turn: str) -> Taken:
         key = _key(alert, decision)
