@@ -43,11 +43,16 @@ ANY = "denied request: firebreak"  # where several policies refuse, the API serv
 MIB = 2**20
 ACCOUNT = f"system:serviceaccount:firebreak:{NAME}"
 MINE = "falco-0123456789abcdef0123"
+ROUTES = """
+fallbackNamespace: firebreak
+routes: [{name: attacks, match: {source: alertmanager, rule: Miner}, mode: Respond}]
+"""
 
 
 @pytest.fixture(scope="module")
 def intake(firebreak: str, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Intake]:
-    with deployed(kubectl, tmp_path_factory.mktemp("intake"), BODY_SECONDS=2, HEAD_SECONDS=3) as found:
+    folder = tmp_path_factory.mktemp("intake")
+    with deployed(kubectl, folder, routes=ROUTES, BODY_SECONDS=2, HEAD_SECONDS=3) as found:
         yield found
 
 

@@ -71,6 +71,7 @@ async def intake(
     clock: Clock = lambda: NOW,
     client: ssl.SSLContext | None = None,
     rules: Path | None = None,
+    routes: Routes | None = None,
     **settings: Any,
 ) -> AsyncIterator[Sender]:
     """Run an intake until the block ends. Without tokens and names everybody is let in."""
@@ -80,7 +81,7 @@ async def intake(
     certificates = Certificates(tls, chosen.client_ca) if tls else None
     connector = aiohttp.TCPConnector(ssl=client or True, limit=0)
     ruleset = Ruleset.load([rules]) if rules else Ruleset(())
-    running = Intake(chosen, connect(fake, IMPATIENT), known, certificates, access, Routes(), ruleset, clock)
+    running = Intake(chosen, connect(fake, IMPATIENT), known, certificates, access, routes or Routes(), ruleset, clock)
     async with running, aiohttp.ClientSession(connector=connector) as session:
         yield Sender(running, session, "https" if tls else "http")
 

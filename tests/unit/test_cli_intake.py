@@ -21,6 +21,7 @@ EXPLAINED = """\
 # reverse-shell, Critical, 2026-01-05T10:00:00+00:00
 # route low-findings: source 'generic' does not fit audit
 # route falco-text: source 'generic' does not fit falco
+# route alertmanager-plans: source 'generic' does not fit alertmanager
 # default: no route matches
 apiVersion: firebreak.dev/v1alpha1
 kind: Incident

@@ -9,12 +9,14 @@ import pytest
 
 from fake_api import Call, FakeApi
 from firebreak.evidence.store import EvidenceStore
+from firebreak.intake.routes import load
 from harness import PATIENCE, replica
 from intake_harness import Sender, alertmanager, falco, intake, opened
 from world import is_cut, shop, web_pod
 
 STORM_PATIENCE = 10 * PATIENCE  # seconds: a busy machine is no failure
 BOUND, RESERVE = 10, 5  # of a namespace's automatic incidents, as shipped
+ATTACKS = load("routes: [{name: attacks, match: {source: alertmanager}, mode: Respond}]", "routes.yaml")
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ async def test_a_thousand_different_alerts_open_the_breaker_and_critical_ones_ar
     critical = [f"critical-{number}" for number in range(RESERVE)]
     for name in (*storm, *critical):
         fake.put(web_pod(name, labels={}))
-    async with replica(fake, store), intake(fake) as sender:
+    async with replica(fake, store), intake(fake, routes=ATTACKS) as sender:
         await _first(sender, storm[:BOUND])
         await _contained(fake, storm[:BOUND])
         before = len(fake.calls)

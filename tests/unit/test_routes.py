@@ -76,6 +76,16 @@ def test_falcos_text_only_plans_unless_a_route_says_more() -> None:
     assert of("routes: [{name: mine, match: {source: falco}, mode: Respond}]", text).mode is Mode.RESPOND
 
 
+def test_alertmanager_only_plans_however_serious_unless_a_route_says_more() -> None:
+    """Its critical alerts tell of faults: a pod that crashes is cut off for no `KubePodCrashLooping`."""
+    crash = replace(SHELL, source="alertmanager", rule="KubePodCrashLooping", repeats=False)
+    assert (of("", crash).route, of("", crash).mode) == ("alertmanager-plans", Mode.PLAN)
+    assert of("default: {mode: Respond}", crash).mode is Mode.PLAN
+    attack = replace(crash, fields={"team": "security"})
+    named = "routes: [{name: attacks, match: {source: alertmanager, fields: {team: security}}, mode: Respond}]"
+    assert (of(named, attack).mode, of(named, crash).mode) == (Mode.RESPOND, Mode.PLAN)
+
+
 def test_the_first_route_that_matches_decides_and_says_why() -> None:
     decision = of(FILE)
     assert (decision.route, decision.playbook, decision.mode) == ("shells", "standard", Mode.PRESERVE)

@@ -113,8 +113,10 @@ class Route(Action):
 SHIPPED = (
     Route(name="low-findings", match=Match(source=(AUDIT,), severity=(Severity.LOW,)), ignore=True),
     Route(name="falco-text", match=Match(source=("falco",), fields={"format": ("text",)}), mode=Mode.PLAN),
+    Route(name="alertmanager-plans", match=Match(source=("alertmanager",)), mode=Mode.PLAN),
 )
-"""Come after those of the file: the SIEM has findings that are low, and text may name a pod by a stranger's word."""
+"""Come after those of the file: the SIEM has findings that are low, text may name a pod by a stranger's word, and most
+of Alertmanager's critical alerts tell of a fault, not of an attack: a pod that crashes is not to be cut off for it."""
 
 
 @dataclass(frozen=True, slots=True)
