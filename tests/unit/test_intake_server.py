@@ -212,6 +212,25 @@ async def test_a_sender_that_is_too_fast_is_told_to_come_again(fake: FakeApi) ->
         assert (refused.status, refused.body["refused"], refused.headers["Retry-After"]) == (503, "overload", "5")
 
 
+async def test_who_only_holds_connections_shuts_nobody_out(
+    fake: FakeApi, tmp_path: Path, trust: tuple[Path, ssl.SSLContext]
+) -> None:
+    ca, client = trust
+    async with intake(fake, tls=certificate(tmp_path / "served", ca), client=client, connections=8) as sender:
+        held = []
+        for number in range(8):
+            local, tls = (
+                (f"127.0.0.{2 + number % 4}", 0),
+                client if number % 2 else None,
+            )  # half of them say nothing at all
+            held.append(await asyncio.open_connection("127.0.0.1", sender.intake.port, local_addr=local, ssl=tls))
+        await until(lambda: sender.metric("connections") == 8)
+        async with asyncio.timeout(5):  # each of these would end after ten seconds
+            assert (await sender.post("falco", falco())).status == 202
+        for _, writer in held:
+            writer.close()
+
+
 async def test_a_node_that_is_too_fast_does_not_take_the_turns_of_others_with_its_certificate(
     fake: FakeApi, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from firebreak.intake.refusal import Refusals, Refused
 
 WAITING = 128  # connections in the kernel's queue
 FULL = 0.2  # seconds between looks at whether a connection ended
+SOON = 0.5  # seconds in which a request is begun, when all connections are taken
 SHARE = 4  # one address may hold one connection in so many
 LINGER = 1.0  # seconds for which what follows a refusal is read and thrown away, so that the sender sees the answer
 LONGEST_LINE = 8190  # bytes of the request line, and of each header
@@ -58,11 +59,12 @@ class _Malformed(logging.Logger):
 class _Connection(web.RequestHandler):
     """One connection. aiohttp bounds headers one by one, which is a megabyte of each connection: here all of them."""
 
-    __slots__ = ("_head",)
+    __slots__ = ("_head", "since")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count from here on."""
         self._head = 0
+        self.since = self._loop.time()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -85,6 +87,18 @@ class _Connection(web.RequestHandler):
             self.force_close()  # aiohttp's close() would leave it open, with nobody behind it
         else:
             self.close()
+
+    def drop(self) -> None:
+        """End at once: a goodbye of TLS may take a second."""
+        transport = self.transport
+        self.force_close()
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+
+    @property
+    def unused(self) -> bool:
+        """Whether no request ever came."""
+        return self._idle and self._request_count == 0
 
     @property
     def _idle(self) -> bool:
@@ -115,7 +129,7 @@ class Listener:
         self._refusals = refusals
         self._most = most
         self._head_seconds = head_seconds
-        self._greeting: dict[asyncio.Task[None], str] = {}
+        self._greeting: dict[asyncio.Task[None], tuple[str, float]] = {}
         self._http = _Http(
             handler,
             keepalive_timeout=head_seconds,  # counts from the connection's beginning, and again after each answer
@@ -149,7 +163,7 @@ class Listener:
         assert self._socket is not None, "bind comes first"  # noqa: S101 - a bug, not an input
         while True:
             while self.open >= self._most:  # noqa: ASYNC110 - aiohttp tells nobody that a connection ended
-                await asyncio.sleep(FULL)
+                await asyncio.sleep(0 if self._made_room(loop.time()) else FULL)
             connection, peer = await loop.sock_accept(self._socket)
             address = plain(str(peer[0]))
             if self._of(address) >= max(1, self._most // SHARE):
@@ -158,11 +172,25 @@ class Listener:
                 self._refusals.note(address, Refused(0, "connections", words))
                 continue
             task = asyncio.create_task(self._greet(connection, address))
-            self._greeting[task] = address
+            self._greeting[task] = address, loop.time()
             task.add_done_callback(lambda done: self._greeting.pop(done, None))
 
+    def _made_room(self, now: float) -> bool:
+        """End what has been open for longest without a request, if that is long; return whether there was any.
+
+        So who only holds connections shuts nobody out.
+        """
+        unused = [each for each in self._http.connections if isinstance(each, _Connection) and each.unused]
+        ends: list[tuple[float, Callable[[], object]]] = [(each.since, each.drop) for each in unused]
+        ends += [(since, task.cancel) for task, (_, since) in self._greeting.items() if not task.cancelling()]
+        since, end = min(ends, key=lambda each: each[0], default=(now, None))
+        if end is None or now - since < SOON:
+            return False
+        end()
+        return True
+
     def _of(self, address: str) -> int:
-        held = Counter(self._greeting.values())
+        held = Counter(each for each, _ in self._greeting.values())
         for each in self._http.connections:
             peer = each.peername
             held[plain(str(peer[0])) if isinstance(peer, tuple) else ""] += 1
@@ -178,6 +206,9 @@ class Listener:
                 ssl_handshake_timeout=self._head_seconds if context else None,
                 ssl_shutdown_timeout=LINGER if context else None,
             )
+        except asyncio.CancelledError:
+            connection.close()
+            raise
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             connection.close()
             reason = getattr(error, "reason", None) or type(error).__name__
