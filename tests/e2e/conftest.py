@@ -80,7 +80,7 @@ def own_namespace(kubectl: Kubectl, prefix: str) -> Iterator[str]:
     try:
         wait_until(
             lambda: kubectl("get", "serviceaccounts", "--namespace", name, "--output", "name"),
-            timeout=20,
+            timeout=60,  # after an API server was away its clients wait up to 30 s before they watch again
             otherwise=f"namespace {name} got no default ServiceAccount",
         )
         yield name
