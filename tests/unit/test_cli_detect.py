@@ -81,7 +81,7 @@ def test_what_is_no_event_is_named_by_its_line_and_counted(tmp_path: Path, rules
 
 
 def test_of_many_places_that_hold_no_event_some_are_named(tmp_path: Path, rules: str) -> None:
-    ran = bare("detect", "--rules", rules, log(tmp_path, *["17"] * 500))
+    ran = bare("detect", "--rules", rules, log(tmp_path, *["17"] * 500, event()))
     assert ran.err.count("no JSON object") == 20
     assert ran.err.endswith("500 places hold no audit event\n")
 
@@ -137,6 +137,30 @@ def test_a_file_that_is_not_there_is_a_usage_error_that_names_it(tmp_path: Path,
     ran = bare("detect", "--rules", rules, str(tmp_path / "none.log"))
     assert ran.code == 2
     assert "none.log cannot be read: No such file or directory" in ran.err
+
+
+@pytest.mark.parametrize("option", ["--rules", "--allow"])
+def test_rules_that_are_not_there_are_a_usage_error_and_no_finding(tmp_path: Path, option: str) -> None:
+    none = tmp_path / "none.yaml"
+    ran = bare("detect", option, str(none), log(tmp_path, event()))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[0] == f"error: {none} cannot be read: No such file or directory"
+
+
+def test_a_file_without_any_event_is_a_usage_error_and_not_nothing_found(tmp_path: Path, rules: str) -> None:
+    other = tmp_path / "kubelet.log"
+    other.write_text("I1121 kubelet started\n")
+    ran = bare("detect", "--rules", rules, str(other), log(tmp_path, event()))
+    assert (ran.code, len(ran.out.splitlines())) == (2, 1)
+    assert ran.err.splitlines()[-2:] == [
+        f"error: no audit event in {other}",
+        "next:  name files with audit events, or - for stdin",
+    ]
+
+
+def test_an_empty_log_holds_nothing_to_be_found(tmp_path: Path, rules: str) -> None:
+    ran = bare("detect", "--rules", rules, log(tmp_path))
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
 
 
 def test_rules_that_cannot_be_used_are_a_usage_error(tmp_path: Path) -> None:

@@ -151,9 +151,17 @@ def test_settings_that_are_wrong_are_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    ran = bare("intake", "explain", str(tmp_path / "none"))
-    assert ran.code == 1
-    assert "No such file or directory" in ran.err
+    none = tmp_path / "none"
+    for arguments in ([none], [GENERIC, "--settings", none], [audit_log(tmp_path, {"auditID": "a"}), "--rules", none]):
+        ran = bare("intake", "explain", *map(str, arguments))
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.splitlines()[0] == f"error: {none} cannot be read: No such file or directory"
+
+
+def test_as_long_a_body_of_audit_events_is_explained_as_the_intake_takes(tmp_path: Path) -> None:
+    event = {"verb": "get", "auditID": "a", "user": {"username": "u"}, "userAgent": "x" * (11 * 2**20)}
+    ran = bare("intake", "explain", audit_log(tmp_path, event), "--format", "audit")
+    assert (ran.code, ran.err) == (0, "")
 
 
 def test_text_that_tells_no_date_is_read_as_of_today() -> None:

@@ -54,14 +54,14 @@ def test_check_names_all_that_is_wrong(tmp_path: Path) -> None:
     second, first, error, after = ran.err.splitlines()
     assert first.startswith(f"{file}: rule found: detection.selection: field verb|base64: the modifier 'base64' is not")
     assert second.startswith(f"{file}: rule found: detection.selection: field nothing: no audit event has a field")
-    assert error == "error: 2 problems: rules that cannot be used"
+    assert error == "error: these rules cannot be used: 2 problems"
     assert after == "next:  correct what is named above; docs/rules.md says what a rule may have"
 
 
 def test_check_says_which_file_is_not_there(tmp_path: Path) -> None:
     ran = bare("rules", "check", str(tmp_path / "none.yaml"))
     assert ran.code == 1
-    assert "No such file or directory" in ran.err
+    assert ran.err.splitlines()[0] == f"error: {tmp_path / 'none.yaml'} cannot be read: No such file or directory"
 
 
 def test_check_holds_an_allow_list_against_the_rules(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_test_names_every_case_that_goes_otherwise(tmp_path: Path) -> None:
     assert lines[1].startswith("rule get: case 'misspelt': event 1 is no audit event: unknown field vreb; there are")
     assert lines[2] == "rule get: case 'a get': the rule finds something, but should not"
     assert lines[3] == "rule get: case 'empty': it has no events; give it at least one"
-    assert lines[4] == "error: 4 problems: cases, of 4, that went otherwise than their rule says"
+    assert lines[4] == "error: 4 of 4 cases went otherwise than their rule says"
 
 
 def test_test_runs_the_cases_of_a_correlation_and_of_a_rule_that_only_feeds_it(tmp_path: Path) -> None:

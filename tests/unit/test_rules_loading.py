@@ -55,7 +55,7 @@ def problem(tmp_path: Path, *documents: Any) -> str:
         (rule({"": "x"}), "no audit event has a field ''"),
         (rule({"|contains": "x"}), "no audit event has a field ''"),
         (rule({"a": ALL, "b": ALL, "condition": "a"}), "detection.b: the condition does not use it"),
-        (rule({"a": ALL, "condition": "a and b"}), "condition: Detection 'b' not defined"),
+        (rule({"a": ALL, "condition": "a and b"}), "detection.condition: there is no selection 'b'; there are a"),
         (rule({"a": ALL, "condition": "a and not 1 of filter_*"}), "doesn't match any detection"),
         (rule({"a": ALL, "condition": "a | count() > 3"}), "pipe syntax"),
         (rule({"a": ALL, "condition": "a and"}), "condition: "),

@@ -21,6 +21,7 @@ from firebreak.detect.reading import read
 
 NAMED: Final = 20  # places with no event in them that are named; further ones are counted
 STDIN: Final = Path("-")
+HINT: Final = "name files with audit events, or - for stdin"
 HEADERS: Final = ("TIME", "LEVEL", "RULE", "USER", "VERB", "RESOURCE", "NAMESPACE", "NAME")
 
 
@@ -39,19 +40,19 @@ def run(
         lowest = list(Level).index(Level(level))
     except ValueError:
         raise Failure(f"{level!r} is no level", f"there are {', '.join(Level)}", Exit.USAGE) from None
-    try:
-        detector = Detector(load(terminal, rules, allow))
-    except Failure as failure:
-        raise Failure(failure.message, failure.hint, Exit.USAGE) from None
-    found = (each for each in _findings(terminal, detector, files) if list(Level).index(each.level) >= lowest)
+    detector, eventless = Detector(load(terminal, rules, allow, Exit.USAGE)), list[str]()
+    every = _findings(terminal, detector, files, eventless)
+    found = (each for each in every if list(Level).index(each.level) >= lowest)
     if form in {FindingForm.JSON, FindingForm.ECS}:
         count = 0
         for count, each in enumerate(found, start=1):  # noqa: B007 - as it is found: a log may be long
             terminal.record(row(each) if form is FindingForm.JSON else finding_record(each, "").document)
     else:
-        every = [row(each) for each in found]
-        count = len(every)
-        terminal.emit(every, lambda: table(HEADERS, ([each[h.lower()] for h in HEADERS] for each in every)))
+        rows = [row(each) for each in found]
+        count = len(rows)
+        terminal.emit(rows, lambda: table(HEADERS, ([each[h.lower()] for h in HEADERS] for each in rows)))
+    if eventless:  # that nothing was found in them says nothing
+        raise Failure(f"no audit event in {', '.join(eventless)}", HINT, Exit.USAGE)
     if count:
         raise typer.Exit(Exit.REFUSED)
 
@@ -74,19 +75,23 @@ def row(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _findings(terminal: Terminal, detector: Detector, files: Sequence[Path]) -> Iterator[Finding]:
+def _findings(terminal: Terminal, detector: Detector, files: Sequence[Path], eventless: list[str]) -> Iterator[Finding]:
+    """What the rules find. Names of files that hold something, but no event, are added to `eventless`."""
     for file in files:
         named = "stdin" if file == STDIN else str(file)
-        malformed = 0
+        malformed, events = 0, False
         for each in _read(file, named):
             if isinstance(each, Malformed):
                 malformed += 1
                 if malformed <= NAMED:
                     terminal.note(f"{named}: {each.where}: {each.why}")
             else:
+                events = True
                 yield from detector.feed(each, datetime.now(UTC))
         if malformed:
             terminal.note(f"{named}: {malformed} {'places hold' if malformed > 1 else 'place holds'} no audit event")
+            if not events:
+                eventless.append(named)
 
 
 def _read(file: Path, named: str) -> Iterator[Event | Malformed]:
@@ -99,4 +104,4 @@ def _read(file: Path, named: str) -> Iterator[Event | Malformed]:
             yield from read(stream)
     except OSError as error:
         words = f"{named} cannot be read: {error.strerror or error}"
-        raise Failure(words, "name a file with audit events, or - for stdin", Exit.USAGE) from None
+        raise Failure(words, HINT, Exit.USAGE) from None

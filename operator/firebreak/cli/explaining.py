@@ -23,9 +23,10 @@ from firebreak.intake.formats import FORMATS, alertmanager, falco, falcosidekick
 from firebreak.intake.formats.parsed import Parsed, Refusal, UnreadableError, decoded, refused
 from firebreak.intake.opening import incident
 from firebreak.intake.routes import Routes, RoutesError, load
+from firebreak.intake.settings import IntakeSettings
 from firebreak.model.loose import mapping
 
-MOST_EVENTS = 10 * 2**20
+MOST_EVENTS: int = IntakeSettings.model_fields["audit_bytes"].default
 """Bytes of a body of audit events: as much as the intake takes by default."""
 
 
@@ -35,16 +36,21 @@ def read_routes(file: Path | None) -> Routes:
         return Routes()
     try:
         return load(file.read_text(encoding="utf-8"), str(file))
+    except OSError as error:
+        raise _unread(file, error, "name the settings file; without --settings those that ship hold") from None
     except (RoutesError, UnicodeDecodeError) as error:
         raise Failure(str(error), "correct the settings file; docs/alerts.md has its keys", Exit.USAGE) from error
 
 
 def read_body(file: Path) -> bytes:
-    """Return as much of a file, or of stdin, as shows whether it is too large."""
+    """Return as much of a file, or of stdin, as shows whether it is too large. Raises Failure."""
     if str(file) == "-":
         return sys.stdin.buffer.read(MOST_EVENTS + 1)
-    with file.open("rb") as stream:
-        return stream.read(MOST_EVENTS + 1)
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MOST_EVENTS + 1)
+    except OSError as error:
+        raise _unread(file, error, "name a file with what a sender posts, or - for stdin") from None
 
 
 def parse_body(body: bytes, format_: str, rules: Callable[[], Ruleset], now: datetime) -> Parsed:
@@ -95,6 +101,10 @@ def explain(terminal: Terminal, name: str, parsed: Parsed, routes: Routes, now: 
     if turned_away:
         hint = f"correct what is named; if the format is not {name}, name it with --format"
         raise Failure(f"{len(turned_away)} of the body refused", hint)
+
+
+def _unread(file: Path, error: OSError, hint: str) -> Failure:
+    return Failure(f"{file} cannot be read: {error.strerror}", hint, Exit.USAGE)
 
 
 def _record(alert: Alert, routes: Routes, now: datetime, seen: set[tuple[str, str]]) -> Json:

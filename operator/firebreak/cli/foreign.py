@@ -42,7 +42,8 @@ def translate(error: Exception) -> Failure | None:
                 str(error), "check the store's address, FIREBREAK_STORE_OPTIONS, the credentials in the environment"
             )
         case OSError():
-            return Failure(str(error), "check the file or port that this is about, and your rights to it")
+            said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            return Failure(said, "check the file or port that this is about, and your rights to it")
         case ConfigurationError():
             hint = "name a file with --kubeconfig, a context with --context, or run inside the cluster"
             return Failure(f"no cluster to talk to: {error}", hint, Exit.UNREACHABLE)

@@ -3,19 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from firebreak.cli.failure import Failure
+from firebreak.cli.failure import Exit, Failure
 from firebreak.cli.terminal import Terminal, table, words
 from firebreak.detect.allowing import read_allowances
 from firebreak.detect.cases import failures
 from firebreak.detect.rules import SHIPPED, Correlation, Rule, RuleErrors, Ruleset
 
 
-def load(terminal: Terminal, paths: Sequence[Path] | None, allow: Path | None) -> Ruleset:
-    """Load rules, and an allow-list. Failure when something is wrong, after telling all of it; OSError of a file."""
+def load(terminal: Terminal, paths: Sequence[Path] | None, allow: Path | None, code: Exit = Exit.REFUSED) -> Ruleset:
+    """Load rules, and an allow-list. Raises Failure with this code when something is wrong, after telling all of it."""
     try:
         return Ruleset.load(paths or (SHIPPED,), read_allowances(allow) if allow else ())
     except RuleErrors as errors:
-        raise _told(terminal, errors.problems, "rules that cannot be used") from None
+        found = f"{len(errors.problems)} problem{'s' if len(errors.problems) > 1 else ''}"
+        raise _told(terminal, errors.problems, f"these rules cannot be used: {found}", code) from None
+    except OSError as error:
+        message = f"{error.filename} cannot be read: {error.strerror}"
+        raise Failure(message, "name a file of rules or a folder of them; --allow takes a file", code) from None
 
 
 def show(terminal: Terminal, ruleset: Ruleset) -> None:
@@ -47,7 +51,7 @@ def run_cases(terminal: Terminal, ruleset: Ruleset) -> None:
     failed = [each for rule in rules for each in failures(ruleset, rule)]
     if failed:
         problems = [f"rule {each.rule}: case {each.case!r}: {each.problem}" for each in failed]
-        raise _told(terminal, problems, f"cases, of {count}, that went otherwise than their rule says")
+        raise _told(terminal, problems, f"{len(failed)} of {count} cases went otherwise than their rule says")
     done = {"rules": len(rules), "cases": count}
     terminal.emit(done, lambda: words(f"{count} cases of {len(rules)} rules went as they should"))
 
@@ -60,8 +64,7 @@ def _cases(rule: Rule | Correlation) -> int:
     return len(rule.cases.match) + len(rule.cases.miss)
 
 
-def _told(terminal: Terminal, problems: Sequence[str], about: str) -> Failure:
+def _told(terminal: Terminal, problems: Sequence[str], about: str, code: Exit = Exit.REFUSED) -> Failure:
     for problem in problems:
         terminal.note(problem)
-    hint = "correct what is named above; docs/rules.md says what a rule may have"
-    return Failure(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}: {about}", hint)
+    return Failure(about, "correct what is named above; docs/rules.md says what a rule may have", code)

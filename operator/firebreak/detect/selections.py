@@ -1,5 +1,6 @@
 """The detection of a Sigma rule: what is wrong with it, and the condition that it means."""
 
+import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any as Json
@@ -53,6 +54,8 @@ MODIFIERS: Final = (
 # none for system:masters (CertificateSubjectRestriction, seen on 1.35); a filter must not take one for the other.
 WHO: Final = frozenset({"user.username", "user.groups", "impersonatedUser.username", "impersonatedUser.groups"})
 LONGEST_CONDITION: Final = 4_096  # characters
+KEYWORDS: Final = frozenset({"and", "or", "not", "of", "all", "any", "them"})
+SELECTION: Final = re.compile(r"[A-Za-z_][\w-]*")  # its name, or a keyword; no pattern
 DEEPEST_CONDITION: Final = 16  # brackets
 WILD: Final = {SpecialChars.WILDCARD_MULTI: Wild.ANY, SpecialChars.WILDCARD_SINGLE: Wild.ONE}
 
@@ -75,6 +78,10 @@ def _condition(condition: Json, selections: Mapping[str, Json]) -> list[str]:
             f"detection.condition: more than {LONGEST_CONDITION} characters or {DEEPEST_CONDITION} brackets; divide it"
         ]
     words = {word for each in conditions for word in each.replace("(", " ").replace(")", " ").split()}
+    unknown = {word for word in words if SELECTION.fullmatch(word)} - KEYWORDS - selections.keys()
+    if unknown and not any("|" in each for each in conditions):  # that there are no pipes pySigma says
+        named = f"{', '.join(map(repr, sorted(unknown)))}; there are {', '.join(selections)}"
+        return [f"detection.condition: there is no selection {named}"]
     return [
         f"detection.{name}: the condition does not use it; use it or take it out"
         for name in selections

@@ -34,7 +34,8 @@ def detect(
     object a line for each finding; with -o ecs as a SIEM reads it, a table with -o table. What is no event is counted
     and named on stderr.
 
-    Exit code 0 when nothing is found, 1 when something is, 2 when a file or a rule cannot be read.
+    Exit code 0 when nothing is found, 1 when something is, 2 when a file or a rule cannot be read, or a file holds
+    something, but no audit event.
     """
     from firebreak.cli.detecting import run
 

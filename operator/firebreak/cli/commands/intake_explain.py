@@ -40,12 +40,15 @@ def explain(
     """Show what the intake would make of a body: the alerts, which route decides and why, and the Incidents.
 
     Of audit events the alerts are what the detection rules find. Nothing is sent, no cluster is asked. As a table the
-    output is YAML with comments, fit for kubectl apply. Exit code 1 when something in the body is refused.
+    output is YAML with comments, fit for kubectl apply.
+
+    Exit code 1 when something in the body is refused, 2 when a file cannot be read, or settings or rules are wrong.
     """
     from firebreak.cli import explaining
+    from firebreak.cli.failure import Exit
     from firebreak.cli.rules import load
 
     routes, body, now = explaining.read_routes(settings), explaining.read_body(file), datetime.now(UTC)
     name = format_.value if format_ else explaining.format_of(body)
-    parsed = explaining.parse_body(body, name, lambda: load(session.terminal, rules, allow), now)
+    parsed = explaining.parse_body(body, name, lambda: load(session.terminal, rules, allow, Exit.USAGE), now)
     explaining.explain(session.terminal, name, parsed, routes, now)
