@@ -104,6 +104,7 @@ def test_the_page_of_the_intake_s_settings_is_generated_from_them() -> None:
     [
         ({}, "anybody could open incidents"),
         ({"TOKENS": "TOKENS"}, "tokens would cross the network in the clear"),
+        ({"TOKENS": "TOKENS/none"}, "/none holds no token that is good, so nobody could send: want a file for each"),
         ({"TLS": "TOKENS", "TOKENS": "TOKENS"}, "no certificate with its key"),
         ({"CLIENT_CA": "ca.crt"}, "FIREBREAK_INTAKE_CLIENT_CA needs FIREBREAK_INTAKE_CLIENT_NAMES"),
         ({"RATE": "fast"}, "FIREBREAK_INTAKE_RATE: Input should be a valid number"),

@@ -12,7 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from cli_harness import write_kubeconfig
 from fake_api import Answer, FakeApi, Fault, Hold, Obj, always
+from firebreak.intake.runtime import Intake
+from firebreak.intake.settings import IntakeSettings
+from harness import IMPATIENT, connect
 from intake_harness import NOW, TOKEN, alertmanager, authority, certificate, falco, intake, opened, until
 
 
@@ -468,3 +472,33 @@ async def test_who_came_by_an_authority_that_is_taken_away_does_not_stay_on_a_co
             await until(lambda: sender.metric("connections") == 0)
         with pytest.raises(aiohttp.ClientError):
             await sender.post("falco", falco())
+
+
+async def test_authorities_that_are_not_there_yet_are_told_of(
+    fake: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate(tmp_path / "tls", authority(tmp_path, "ca"))
+    absent = tmp_path / "clients.crt"
+    settings = IntakeSettings(
+        tls=tmp_path / "tls",
+        client_ca=absent,
+        client_names=("falco.example.org",),
+        kubeconfig=str(write_kubeconfig(tmp_path, fake.url, "shop")),
+    )
+    started = await Intake.start(settings, insecure=False)
+    await started.api.session.close()
+    told = capsys.readouterr().out
+    assert "no client certificate counts until this file is there" in told
+    assert str(absent) in told
+
+
+async def test_a_port_that_is_taken_leaves_no_connection_open(fake: FakeApi) -> None:
+    async with intake(fake) as sender:
+        taken = sender.intake
+        second = Intake(
+            taken.settings.model_copy(update={"port": taken.port}), connect(fake, IMPATIENT), taken.tokens, None,
+            taken.access, taken.routes, taken.ruleset,
+        )  # fmt: skip
+        with pytest.raises(OSError, match="Address already in use"):
+            await second.__aenter__()
+        assert second.api.session.closed

@@ -21,6 +21,7 @@ SHELL = Alert(
     subject=Subject(namespace="shop-eu", pod="web"),
     fields={"tags": "container,mitre_execution", "proc.name": "sh"},
 )
+SOURCES = "falco, falcosidekick, alertmanager, generic, audit"
 DURATION = "want a number and a unit, between 1m and 7d: 90s, 30m, 1h"
 LABEL = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 FILE = """
@@ -135,6 +136,8 @@ def test_a_namespace_that_is_not_told_fits_no_glob() -> None:
          "route a.playboook: no such key; there are playbook, mode, severity, window, ignore, name, match"),
         ("routes: [{name: a, match: {rulez: x}}]",
          "route a.match.rulez: no such key; there are source, rule, namespace, severity, fields"),
+        ("routes: [{name: a, match: {source: falcon}}]",
+         f"route a.match.source.0: no source is called 'falcon'; there are {SOURCES}"),
         ("routes: [{match: {}}]", "route 1.name: Field required"),
         ("routes: [{name: a}]", "route a.match: Field required"),
         ("routes: [{name: a, match: {severity: [high]}}]",
@@ -161,6 +164,15 @@ def test_an_error_names_file_route_and_key_and_what_is_right(text: str, said: st
     with pytest.raises(RoutesError) as error:
         load(text, "routes.yaml")
     assert str(error.value) == f"routes.yaml: {said}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["routes: []\nroutes: []", "routes: [{name: a, match: {rule: a, rule: b}}]", "default: {mode: Plan, 'mode': Plan}"],
+)
+def test_a_key_that_comes_twice_is_refused_for_the_first_one_would_say_nothing(text: str) -> None:
+    with pytest.raises(RoutesError, match=r"^routes.yaml: it is no YAML: .*the key '(routes|rule|mode)' comes twice"):
+        load(text, "routes.yaml")
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: !!python/object:os.system x", "[" * 100_000, "a: 2026-99-99", "\x00"])

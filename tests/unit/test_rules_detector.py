@@ -136,7 +136,17 @@ def test_an_allow_list_is_read_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{rule: a}", "[{rule: a}]", "[{rule: a, users: [1]}]", "[{rule: a, users: [], x: 1}]", "[", "- - - a"]
+    "text",
+    [
+        "{rule: a}",
+        "[{rule: a}]",
+        "[{rule: a, users: [1]}]",
+        "[{rule: a, users: [], x: 1}]",
+        "[{rule: a, users: [a], users: [b]}]",
+        "[",
+        "[" * 100_000,
+        "- - - a",
+    ],
 )
 def test_an_allow_list_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "allow.yaml"

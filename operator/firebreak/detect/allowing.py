@@ -10,12 +10,13 @@ from firebreak.detect.condition import Condition, Not, Test
 from firebreak.detect.fields import find
 from firebreak.detect.patterns import glob
 from firebreak.detect.rules import EVERY, Allowance, RuleErrors
+from firebreak.model.documents import document_of
 
 
 def read_allowances(path: Path) -> tuple[Allowance, ...]:
     """Read a file that has a list of `{rule: NAME or '*', users: [GLOB, ...]}`. Raises RuleErrors, OSError."""
     try:
-        found = yaml.load(path.read_bytes(), yaml.CSafeLoader)
+        found = document_of(path.read_bytes())
         return msgspec.convert(found or [], tuple[Allowance, ...])
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as problem:
         hint = "write a list of {rule: NAME, users: [NAME, ...]}"

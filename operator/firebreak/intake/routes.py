@@ -13,14 +13,17 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from firebreak.api.base import ObjectName, Written
 from firebreak.api.incident import Mode
 from firebreak.intake.alert import Alert, Severity
+from firebreak.intake.formats import FORMATS
 from firebreak.intake.formats.parsed import NAMESPACE, Refusal
+from firebreak.model.documents import document_of
 
 AUDIT = "audit"
+SOURCES = (*FORMATS, AUDIT)
 RESPONDING = frozenset({Severity.HIGH, Severity.CRITICAL})
 AHEAD = timedelta(minutes=5)
 """How far ahead of ours a sender's clock may be."""
@@ -47,15 +50,27 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _of_some_source(glob: str) -> str:
+    if not any(fnmatchcase(source, glob) for source in SOURCES):
+        message = f"no source is called {glob!r}; there are {', '.join(SOURCES)}"
+        raise ValueError(message)
+    return glob
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Glob = Annotated[str, Field(min_length=1, max_length=256)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_listed), Field(min_length=1, max_length=100)]
+Sources = Annotated[
+    tuple[Annotated[Glob, AfterValidator(_of_some_source)], ...],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=100),
+]
 
 
 class Match(Written):
     """What a route is for: every key that is there must fit, any of its values. Globs know `*`, `?` and `[...]`."""
 
-    source: Globs = Field(default=("*",), description="Formats: falco, falcosidekick, alertmanager, audit, generic.")
+    source: Sources = Field(default=("*",), description="Formats: falco, falcosidekick, alertmanager, audit, generic.")
     rule: Globs = Field(default=("*",), description="Names of rules.")
     namespace: Globs | None = Field(default=None, description="Namespaces. An alert that names none does not fit.")
     severity: Annotated[tuple[Severity, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
@@ -214,7 +229,7 @@ def load(text: str, file: str) -> Routes:
     if len(text) > MOST_BYTES:
         raise RoutesError(f"{file}: it has more than {MOST_BYTES} characters")
     try:
-        document = yaml.safe_load(text)
+        document = document_of(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RoutesError(f"{file}: it is no YAML: {' '.join(str(error).split())[:500]}") from error
     if not isinstance(document, Mapping | None):

@@ -57,6 +57,7 @@ PATIENT = frozenset({alertmanager.SOURCE, generic.SOURCE})
 """Whose senders wait for the Incident and send again what was refused with 5xx (see `alerts`)."""
 PATHS: Mapping[str, str] = {name: "alerts" if name == generic.SOURCE else name for name in FORMATS}
 """Format to path."""
+NOBODY = "{} holds no token that is good, so nobody could send: want a file for each sender, with 16 characters or more"
 OPEN = "anybody could open incidents: name FIREBREAK_INTAKE_TOKENS, or FIREBREAK_INTAKE_CLIENT_CA with _CLIENT_NAMES"
 CLEAR = "tokens would cross the network in the clear: name FIREBREAK_INTAKE_TLS"
 
@@ -120,10 +121,12 @@ class Intake:
         tokens = Tokens(settings.tokens, frozenset({*PATHS.values(), AUDIT}))
         access = Access(tokens, frozenset(settings.client_names), insecure)
         if not insecure and not (len(tokens) or access.names):
-            raise StartError(OPEN)
+            raise StartError(NOBODY.format(settings.tokens) if settings.tokens else OPEN)
         if not insecure and settings.tls is None:
             raise StartError(CLEAR)
         certificates = Certificates(settings.tls, settings.client_ca) if settings.tls else None
+        if certificates and settings.client_ca and not settings.client_ca.exists():
+            log.warning("no client certificate counts until this file is there", file=str(settings.client_ca))
         routes, ruleset = routes_of(settings.routes), ruleset_of(settings)
         api = await Api.connect(settings.kubeconfig, limits=LIMITS)
         api.session.headers["User-Agent"] = f"firebreak-intake/{__version__}"  # up to the slash: the field manager
@@ -132,8 +135,13 @@ class Intake:
         return cls(settings, api, tokens, certificates, access, routes, ruleset)
 
     async def __aenter__(self) -> Self:
-        self.port = self._listener.bind(self.settings.port)
-        self._probes = await health.serve(self.settings.probe_port, self.metrics.registry, self._pulse, lambda: True)
+        try:
+            self.port = self._listener.bind(self.settings.port)
+            probes = health.serve(self.settings.probe_port, self.metrics.registry, self._pulse, lambda: True)
+            self._probes = await probes
+        except OSError:  # a port that is taken
+            await self.api.session.close()
+            raise
         self._keep(Work.LISTEN, self._listener.run)
         self._keep(Work.RELOAD, self._reload)
         self._keep(Work.REPEATS, self.desk.repeats.run)
