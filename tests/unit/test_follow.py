@@ -130,6 +130,13 @@ def test_a_log_that_is_not_there_yet_is_waited_for_and_read_whole(path: Path) ->
     assert rest(found) == ["a"]
 
 
+def test_a_log_that_is_not_there_is_told_of_once(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reading = tail(path)
+    for _ in range(3):
+        assert reading.read() is None
+    assert capsys.readouterr().out.count("the audit log is not there; waiting for it") == 1
+
+
 def test_half_a_line_waits_for_its_other_half(path: Path) -> None:
     found = begun(path)
     write(path, "ha", end="")

@@ -156,6 +156,8 @@ class Tail:
 
     def _open(self) -> bool:
         if not self._path.exists():
+            if not (self._begun or self._awaited):
+                log.warning("the audit log is not there; waiting for it", file=str(self._path))
             self._awaited = True
             return False  # not yet, or between the rename and the new file
         if not self._begun:
