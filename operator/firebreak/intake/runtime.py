@@ -59,6 +59,7 @@ PATHS: Mapping[str, str] = {name: "alerts" if name == generic.SOURCE else name f
 """Format to path."""
 NOBODY = "{} holds no token that is good, so nobody could send: want a file for each sender, with 16 characters or more"
 OPEN = "anybody could open incidents: name FIREBREAK_INTAKE_TOKENS, or FIREBREAK_INTAKE_CLIENT_CA with _CLIENT_NAMES"
+UNBOUND = "policy firebreak-intake is not in force for this account"
 CLEAR = "tokens would cross the network in the clear: name FIREBREAK_INTAKE_TLS"
 
 
@@ -210,7 +211,7 @@ class Intake:
         """Say at the start whether the API server confines this account; it opens incidents either way."""
         try:
             if await trial_of_intake(self.settings.namespace).refused_by(self.api) is RefusedBy.NOBODY:
-                log.error("guard missing", problem="policy firebreak-intake is not in force", do=remedy(PEOPLE))
+                log.error("guard missing", problem=UNBOUND, do=remedy(PEOPLE))
         except ApiError as error:
             log.warning("guard not tried", error=str(error))
 
