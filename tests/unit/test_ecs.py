@@ -14,6 +14,7 @@ from firebreak.api.base import Json
 from firebreak.detect.ecs import finding_record
 from firebreak.detect.event import Event
 from firebreak.detect.finding import Finding
+from firebreak.detect.rules import Ruleset
 from firebreak.model.cloudevent import cloud_event, source_of
 from firebreak.model.ecs import Record
 from firebreak.model.incident import read
@@ -336,8 +337,10 @@ def documented() -> list[str]:
 def test_the_page_shows_a_line_of_each_kind_as_it_is_written() -> None:
     closing: Json = {"state": "Closed", "verdict": "TruePositive", "ticket": "SEC-7"}
     before = {"conditions": [condition()], "phase": "Responded"}
+    shipped = Ruleset.load().named["exec-by-service-account"]
+    found = finding(made(), rule=shipped.name, title=shipped.title, level=shipped.level, tags=shipped.tags)
     kinds = [
-        finding_record(finding(made(), **SHELL), "prod"),
+        finding_record(found, "prod"),
         *happened({}, {"phase": "Containing"}, reason="web shell", source="falco"),
         *happened({"conditions": [condition("Other")]}, {"phase": "Capturing"}, condition()),
         *happened(before, {**before, "phase": "Closed"}, **closing),
