@@ -40,7 +40,7 @@ def explain(
     """Show what the intake would make of a body: the alerts, which route decides and why, and the Incidents.
 
     Of audit events the alerts are what the detection rules find. Nothing is sent, no cluster is asked. As a table the
-    output is YAML with comments, fit for kubectl apply.
+    output is YAML with comments, fit for kubectl apply by who has the verb respond on incidents.
 
     Exit code 1 when something in the body is refused, 2 when a file cannot be read, or settings or rules are wrong.
     """
