@@ -88,7 +88,7 @@ class Case:
     looked_after: dict[str, float] = field(default_factory=dict)
     """The steps that this process ran, or is to look at, and when it last did, on the monotonic clock."""
     waiting: dict[str, float] = field(default_factory=dict)
-    """When this process last made the plan of a step that waits for people, on the monotonic clock."""
+    """When this process last made the plan of a step that waits for people, on the event loop's clock."""
     handed_over: bool = False
     """Whether this process is in the custody record already."""
     seen: float | None = None

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from datetime import datetime
 
 from firebreak.api.base import Json
@@ -44,7 +43,7 @@ class Cases:
         """Whether a step waits for people with a young plan: the more incidents there are, the older it gets."""
         case = self._cases.get(uid)
         made = case.waiting.get(name, -math.inf) if case else -math.inf
-        young = time.monotonic() - made < PLAN_AGE * len(self._cases)
+        young = asyncio.get_running_loop().time() - made < PLAN_AGE * len(self._cases)
         return young and self._rests(uid, name, frozenset({StepState.WAITING}))
 
     def _rests(self, uid: str, name: str, states: frozenset[StepState]) -> bool:

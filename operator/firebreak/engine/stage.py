@@ -226,7 +226,7 @@ async def _finish(case: Case, stage: Stage, pods: int, allowed: Permit, left: Sp
             case.claim(Verdict(stage.condition, "False", "AwaitingApproval", words)),
             lambda s: with_step(s, stage.name, state=StepState.WAITING, message=words, pods=pods),
         )
-        case.waiting[stage.name] = time.monotonic()
+        case.waiting[stage.name] = asyncio.get_running_loop().time()
         return StepState.WAITING
     await case.journal.write()
     undone = Verdict(stage.condition, "False", left.reason, left.words) if left.left else None
