@@ -151,7 +151,7 @@ class Story(RuleBasedStateMachine):
     @rule(name=PODS, moment=MOMENTS)
     def somebody_takes_the_labels_off(self, name: str, moment: float) -> None:
         if pod := self.fake.find("Pod", "shop", name):
-            labels = {key: None for key in pod["metadata"]["labels"] if key.startswith("quarantine")}
+            labels = {key: None for key in pod["metadata"].get("labels", {}) if key.startswith("quarantine")}
             self.fake.update("Pod", "shop", name, {"metadata": {"labels": labels}})
         self.passes(moment)
 
