@@ -92,6 +92,7 @@ def at(seconds: float, form: str, fields: Json) -> Event:
 FORMS = st.sampled_from(["server", "server", "server", "server", "offset", "none"])
 CALL: Json = {"verb": "get", "user": USERS[0], "sourceIPs": ["10.0.0.1"], "stage": "ResponseComplete"}
 ELSEWHERE: Json = {**CALL, "sourceIPs": ["10.0.0.2"]}
+ANOTHER: Json = {**CALL, "user": USERS[2]}
 SEQUENCES = st.integers(1, 12).flatmap(
     lambda count: st.tuples(
         times(count), st.lists(FORMS, min_size=count, max_size=count), st.lists(EVENTS, min_size=count, max_size=count)
@@ -113,6 +114,7 @@ REPEATING = st.tuples(st.lists(EVENTS, min_size=1, max_size=3), st.integers(4, 1
 @example(([0, 800, 900, 4_499, 4_501], ["server"] * 5, [CALL, CALL, CALL, CALL, ELSEWHERE]))
 @example(([0, 800, 4_401], ["server"] * 3, [CALL, CALL, ELSEWHERE]))
 @example(([0, 800, 4_399], ["server"] * 3, [CALL, CALL, ELSEWHERE]))
+@example(([0, 0, 0], ["server", "none", "server"], [CALL, ANOTHER, ELSEWHERE]))
 def test_the_detector_finds_what_a_plain_loop_over_all_rules_finds(
     sequence: tuple[list[float], list[str], list[Json]],
 ) -> None:

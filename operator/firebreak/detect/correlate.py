@@ -14,6 +14,7 @@ most twice as many as are needed, however many events come. Time is the API serv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import inf
 from typing import Final
 
 import msgspec
@@ -86,10 +87,13 @@ class Tracker:
         counted = (correlation.counted[rule],) if correlation.kind is Kind.VALUE_COUNT else ()
         return Steady.of((*correlation.groups[rule], *counted))
 
-    def add(self, seen: Seen, rule: str, at: float, believed: float) -> tuple[tuple[Event, ...], Group]:
+    def add(
+        self, seen: Seen, rule: str, at: float, believed: float, *, undated: bool = False
+    ) -> tuple[tuple[Event, ...], Group]:
         """Take an event that a rule matched at a moment, in seconds; return those that complete the correlation.
 
-        `believed` is the last moment that an event's own time may name.
+        `believed` is the last moment that an event's own time may name. `undated`: it names none, and the moment is
+        the reader's, who may read an old log: then no other group is over for it.
         """
         correlation, timespan = self.correlation, self.correlation.timespan
         things = self._things(seen, rule)
@@ -104,7 +108,7 @@ class Tracker:
                 self._counts.late += 1
                 return NOTHING
             self._put(together, things, at, slim(seen.event))
-            self._shrink(at - timespan - GRACE)
+            self._shrink(-inf if undated else at - timespan - GRACE)
         if len(together.latest) < correlation.needed:
             self._recognise(together, things, seen.event, rule, believed)
             return NOTHING

@@ -114,12 +114,14 @@ class Detector:
         return self._used(uses, seen or Seen(event), now) if uses else []
 
     def _used(self, uses: Sequence[_Use], seen: Seen, now: datetime) -> list[Finding]:
-        event, time = seen.event, self._time(seen.event, now)
+        event, dated = seen.event, self._dated(seen.event, now)
+        time, latest = dated or now, now.timestamp() + AHEAD
         repeated: bool | None = None  # asked only when a rule fires: what nobody tells may come as often as it likes
         found = []
         for use in uses:
             if use.tracker is not None:  # counts nothing twice, by itself
-                events, group = use.tracker.add(seen, use.rule.name, time.timestamp(), now.timestamp() + AHEAD)
+                at, undated = time.timestamp(), dated is None
+                events, group = use.tracker.add(seen, use.rule.name, at, latest, undated=undated)
                 if events:
                     correlation = use.tracker.correlation
                     named = tuple(zip(correlation.group_by, group, strict=True))
@@ -159,7 +161,8 @@ class Detector:
             self._told.add(key)
         return told
 
-    def _time(self, event: Event, now: datetime) -> datetime:
+    def _dated(self, event: Event, now: datetime) -> datetime | None:
+        """Return when an event happened, by its own words; None when it does not say, or names the future."""
         for stamp in (event.stage_timestamp, event.request_received_timestamp):
             try:
                 time = datetime.fromisoformat(stamp)
@@ -169,7 +172,7 @@ class Detector:
             except (ValueError, OverflowError):
                 continue
         self.counts.misdated += 1
-        return now
+        return None
 
     def _planned(self, answers: int) -> _Plan:
         """Return what to do with events of such answers."""
