@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import typer
 
-from firebreak.cli.failure import Exit, Failure
+from firebreak.cli.failure import Exit, Failure, unread
 from firebreak.cli.rules import load
 from firebreak.cli.session import Session
 from firebreak.cli.terminal import FindingForm, Form, Terminal, table
@@ -103,5 +103,4 @@ def _read(file: Path, named: str) -> Iterator[Event | Malformed]:
         with file.open("rb") as stream:
             yield from read(stream)
     except OSError as error:
-        words = f"{named} cannot be read: {error.strerror or error}"
-        raise Failure(words, HINT, Exit.USAGE) from None
+        raise unread(named, error, HINT) from None

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from firebreak.api.base import Json
-from firebreak.cli.failure import Exit, Failure
+from firebreak.cli.failure import Exit, Failure, unread
 from firebreak.cli.terminal import Form, Terminal
 from firebreak.cli.text import clean
 from firebreak.detect.decoding import Malformed
@@ -37,7 +37,7 @@ def read_routes(file: Path | None) -> Routes:
     try:
         return load(file.read_text(encoding="utf-8"), str(file))
     except OSError as error:
-        raise _unread(file, error, "name the settings file; without --settings those that ship hold") from None
+        raise unread(file, error, "name the settings file; without --settings those that ship hold") from None
     except (RoutesError, UnicodeDecodeError) as error:
         raise Failure(str(error), "correct the settings file; docs/alerts.md has its keys", Exit.USAGE) from error
 
@@ -50,7 +50,7 @@ def read_body(file: Path) -> bytes:
         with file.open("rb") as stream:
             return stream.read(MOST_EVENTS + 1)
     except OSError as error:
-        raise _unread(file, error, "name a file with what a sender posts, or - for stdin") from None
+        raise unread(file, error, "name a file with what a sender posts, or - for stdin") from None
 
 
 def parse_body(body: bytes, format_: str, rules: Callable[[], Ruleset], now: datetime) -> Parsed:
@@ -101,10 +101,6 @@ def explain(terminal: Terminal, name: str, parsed: Parsed, routes: Routes, now: 
     if turned_away:
         hint = f"correct what is named; if the format is not {name}, name it with --format"
         raise Failure(f"{len(turned_away)} of the body refused", hint)
-
-
-def _unread(file: Path, error: OSError, hint: str) -> Failure:
-    return Failure(f"{file} cannot be read: {error.strerror}", hint, Exit.USAGE)
 
 
 def _record(alert: Alert, routes: Routes, now: datetime, seen: set[tuple[str, str]]) -> Json:

@@ -25,3 +25,8 @@ class Failure(Exception):
         self.hint = hint
         self.code = code
         super().__init__(message)
+
+
+def unread(named: object, error: OSError, hint: str, code: Exit = Exit.USAGE) -> Failure:
+    """Return that a file cannot be read; `named` is how the person named it."""
+    return Failure(f"{named} cannot be read: {error.strerror or error}", hint, code)

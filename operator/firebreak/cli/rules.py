@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from firebreak.cli.failure import Exit, Failure
+from firebreak.cli.failure import Exit, Failure, unread
 from firebreak.cli.terminal import Terminal, table, words
 from firebreak.detect.allowing import read_allowances
 from firebreak.detect.cases import failures
@@ -18,8 +18,8 @@ def load(terminal: Terminal, paths: Sequence[Path] | None, allow: Path | None, c
         found = f"{len(errors.problems)} problem{'s' if len(errors.problems) > 1 else ''}"
         raise _told(terminal, errors.problems, f"these rules cannot be used: {found}", code) from None
     except OSError as error:
-        message = f"{error.filename} cannot be read: {error.strerror}"
-        raise Failure(message, "name a file of rules or a folder of them; --allow takes a file", code) from None
+        hint = "name a file of rules or a folder of them; --allow takes a file"
+        raise unread(error.filename, error, hint, code) from None
 
 
 def show(terminal: Terminal, ruleset: Ruleset) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from firebreak.detect.compile import compiled
 from firebreak.detect.condition import Condition, Test, decided, tests_of
 from firebreak.detect.event import Event
-from firebreak.detect.fields import Field, Values
+from firebreak.detect.fields import Field, Values, characters
 from firebreak.detect.patterns import Exists, SameAs
 
 MOST: Final = 10_000  # values of one field
@@ -72,14 +72,9 @@ class _Known(dict[Any, int]):
         found = sum(bit for bit, passes in self._bits if passes(value))
         if len(self) >= MOST:
             self.clear()
-        if _size(value) <= LONGEST:
+        if characters(value) <= LONGEST:
             self[value] = found
         return found
-
-
-def _size(value: Any) -> int:
-    """How many characters are in a text, or in all texts of a tuple."""
-    return len(value) if isinstance(value, str) else sum(map(_size, value)) if isinstance(value, tuple) else 0
 
 
 Ask = tuple[Callable[[Event], Values], _Known]

@@ -18,9 +18,8 @@ SIZES: Final = {b"{": 232, b"[": 64, b",": 8}
 MOST_MEMORY: Final = 192 * 2**20
 """Above what one event can make of this, whose body has at most 3 MiB (k8s.io/apiserver, MaxRequestBodyBytes), so that
 nobody hides a call; and below what the intake's container has."""
-USUAL: Final = (
-    8  # times its length is what JSON may take all the same: real events take four or five, noise takes thirty
-)
+USUAL: Final = 8
+"""Times its length is what JSON may take all the same: real events take four or five, noise takes thirty."""
 _EVENT: Final = msgspec.json.Decoder(Event)
 _RAW: Final = msgspec.json.Decoder(msgspec.Raw)
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

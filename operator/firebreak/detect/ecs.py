@@ -64,7 +64,7 @@ def _answered(event: Event) -> tuple[str, str]:
 def _identity(finding: Finding) -> str:
     """Return what is the same wherever the same events make the same rule fire: on two replicas, after a restart.
 
-    A caller may choose the auditID (`detect.past`); the time is the API server's own.
+    A caller may choose the auditID (`detect.evaluate`); the time is the API server's own.
     """
     events = [(e.audit_id or finding.time.isoformat(), e.stage, e.stage_timestamp, e.verb) for e in finding.events]
     return sha256([FINDING, finding.rule, events])

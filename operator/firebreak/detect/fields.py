@@ -104,6 +104,11 @@ class Field:
     """Of a path into a body."""
 
 
+def characters(value: Any) -> int:
+    """Return how many characters are in a text, or in all that is in a tuple; anything else is one."""
+    return len(value) if isinstance(value, str) else sum(map(characters, value)) if isinstance(value, tuple) else 1
+
+
 def find(name: str) -> Field:
     """Return the field of a name such as `user.username` or `requestObject.spec.hostNetwork`.
 

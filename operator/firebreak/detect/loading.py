@@ -12,7 +12,7 @@ from sigma.rule.base import SigmaYAMLLoader, check_alias_expansion
 from firebreak.detect.allowing import allowed_nobody_unknown
 from firebreak.detect.rules import Allowance, Correlation, Rule, RuleErrors, Ruleset
 from firebreak.detect.sigmarules import BadRule, correlation_of, rule_of
-from firebreak.model.documents import shallow
+from firebreak.model.documents import check_depth
 
 LARGEST: Final = 1 << 20  # bytes of one file
 MOST: Final = 2_000  # files
@@ -68,7 +68,7 @@ def _documents(file: Path, problems: list[str]) -> list[Any]:
         problems.append(f"{file}: larger than {LARGEST} bytes; split it")
         return []
     try:
-        shallow(data)
+        check_depth(data)
         documents = [each for each in yaml.load_all(data, SigmaYAMLLoader) if each is not None]
         check_alias_expansion(documents)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as problem:

@@ -10,7 +10,7 @@ from math import inf
 from typing import Any, Final
 
 from firebreak.detect.event import Event
-from firebreak.detect.fields import Field
+from firebreak.detect.fields import Field, characters
 from firebreak.detect.stamps import LENGTH, ZULU, moment_of, stamp_of
 
 MOST: Final = 10_000  # groups that are recognised
@@ -91,7 +91,7 @@ class Together:
 
     def recognise(self, groups: "dict[Key, Together]", key: Key, stamp: str, until: float) -> None:
         """Let events of these values, from one with this stamp on, be taken for what goes on until a moment."""
-        if _size(key) > LONGEST or moment_of(stamp) != self.newest:
+        if characters(key) > LONGEST or moment_of(stamp) != self.newest:
             return
         if len(groups) >= MOST:
             for each in tuple(groups.values()):
@@ -137,8 +137,3 @@ def _key(reads: Sequence[Callable[[Event], Any]]) -> Callable[[Event], Key]:
         first, second = reads
         return lambda event: (first(event), second(event))
     return lambda event: tuple([read(event) for read in reads])
-
-
-def _size(key: Key) -> int:
-    """How many characters are in a key's texts."""
-    return sum(len(value) if isinstance(value, str) else 1 for values in key for value in values)

@@ -43,7 +43,6 @@ log = structlog.get_logger()
 TOLD: Final = frozenset({CONTAINED, CORDONED, EVIDENCE, IDENTITY, ROTATED, RECOVERED, NODE, ACTION, STALLED})
 ALARMING: Final = frozenset({(ACTION, "True"), (STALLED, "True"), (NODE, "True"), (CONTAINED, "False")})
 QUIET: Final = frozenset({(ACTION, "False"), (STALLED, "False"), (NODE, "False")})  # nothing happened: nothing to tell
-GRACE = 3.0  # seconds: of the 30 in which the process has to end
 LONGEST = 1024  # characters of an Event's message, by the API server's validation
 
 
@@ -130,7 +129,7 @@ class Notices:
         if self._webhook:
             await self._webhook.close()
         if self._siem:
-            await self._siem.close(GRACE)
+            await self._siem.close()
 
     def _turned(self, incident: Incident, condition: Json) -> Json:
         kind, status, reason = condition["type"], condition["status"], condition["reason"]

@@ -51,7 +51,6 @@ log = structlog.get_logger()
 
 RELOAD = 2.0  # seconds between looks at mounted files
 GRACE = 20.0  # seconds for what was accepted to be opened, when this process is told to end
-SIEM_GRACE = 3.0  # seconds for what a SIEM is to be told
 LIMITS = CallLimits(timeout=5.0, budget=7.0)  # below alerts.ANSWER: who waits is told
 PATIENT = frozenset({alertmanager.SOURCE, generic.SOURCE})
 """Whose senders wait for the Incident and send again what was refused with 5xx (see `alerts`)."""
@@ -161,7 +160,7 @@ class Intake:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._siem.close(SIEM_GRACE)
+        await self._siem.close()
         await self.desk.repeats.flush()
         if self._probes:
             await self._probes.cleanup()

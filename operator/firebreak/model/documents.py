@@ -22,7 +22,7 @@ class _Loader(yaml.CSafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def shallow(text: str | bytes) -> None:
+def check_depth(text: str | bytes) -> None:
     """Raise ValueError when a text has more levels than libyaml's loader has stack for (seen: 100,000 end the process).
 
     Raises yaml.YAMLError when it is no YAML.
@@ -37,5 +37,5 @@ def shallow(text: str | bytes) -> None:
 
 def document_of(text: str | bytes) -> Any:
     """Return the one document of a text. Raises yaml.YAMLError, and ValueError for some bad values."""
-    shallow(text)
+    check_depth(text)
     return yaml.load(text, _Loader)  # noqa: S506 - a safe one

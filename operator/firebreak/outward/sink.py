@@ -32,6 +32,7 @@ from firebreak.settings import STDOUT, as_headers
 log = structlog.get_logger()
 
 MOST_WAITING: Final = 1000  # records of one output, of a few KiB each
+GRACE: Final = 3.0  # seconds at the end, of the 30 that a process has, for what still waits
 TELL: Final = 10.0  # seconds between two lines in the log about what was dropped
 OUTPUTS = LINES, EVENTS = ("ecs", "cloudevents")
 RESULTS = SENT, AGAIN, DROPPED = ("sent", "again", "dropped")
@@ -156,7 +157,7 @@ class Sink:
         for lane in self._lanes:
             lane.put(record)
 
-    async def close(self, seconds: float) -> None:
+    async def close(self, seconds: float = GRACE) -> None:
         """Give what waits so long to go out; of what does not, the number is told."""
         if self._tasks:
             with suppress(TimeoutError):

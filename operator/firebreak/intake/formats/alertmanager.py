@@ -83,7 +83,7 @@ def _alert(raw: Any, receiver: str) -> Alert | Refusal:
         repeats=False,
         summary=f"{rule}: {words}" if words else rule,
         subject=_subject(labels, names),
-        fields=flat({"receiver": receiver} | labels | {"receiver": receiver}),
+        fields=flat({"receiver": receiver}, labels),
         origin={"fingerprint": fingerprint},
         notes=tuple(names.notes),
     )

@@ -85,7 +85,7 @@ def alert(source: str, document: Any) -> Alert:
     severity = severity_of(document.get("priority"), names)
     subject = _subject(fields, document.get("hostname"), names)
     own = {key: document.get(key) for key in ("source", "hostname", "tags", "priority")}
-    kept = flat(own | {key: value for key, value in fields.items() if key not in own})
+    kept = flat(own, fields)
     return Alert(
         source=source,
         rule=rule,

@@ -69,7 +69,7 @@ def alert(source: str, raw: bytes, now: datetime) -> Alert:
         repeats=True,
         summary=f"{rule} (from Falco's text, which tells no rule)",
         subject=subject,
-        fields=flat(FORMAT | {key: values.pop() for key, values in fields.items() if len(values) == 1} | FORMAT),
+        fields=flat(FORMAT, {key: values.pop() for key, values in fields.items() if len(values) == 1}),
         notes=tuple(names.notes),
     )
 

@@ -162,9 +162,13 @@ def line(value: Any, most: int = MOST_WORDS) -> str:
     return "" if not isinstance(value, str) or value in ABSENT else bounded(value, most)
 
 
-def flat(fields: Json) -> dict[str, str]:
-    """Return the fields that have a value, as many as are kept, each as one line."""
-    kept = ((line(key, MOST_NAME), line(value)) for key, value in list(fields.items())[: 2 * MOST_FIELDS])
+def flat(own: Json, fields: Json) -> dict[str, str]:
+    """Return the fields that have a value, as many as are kept, each as one line.
+
+    `own` are ours: they come first, so that none is pushed out, and of `fields` none takes the place of one.
+    """
+    every = [*own.items(), *((key, value) for key, value in fields.items() if key not in own)]
+    kept = ((line(key, MOST_NAME), line(value)) for key, value in every[: 2 * MOST_FIELDS])
     return dict([(key, value) for key, value in kept if key and value][:MOST_FIELDS])
 
 
