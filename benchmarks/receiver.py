@@ -7,7 +7,6 @@ with a certificate and tokens as the deployed one has, and the operator has to b
 import asyncio
 import os
 import ssl
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from cluster import pki
 from cluster.provider import ClusterInfo
 from conftest import kubectl_of
 from installed import NAMESPACE, Kubectl
-from receiving import HOST, TOKEN, deployed, served
+from receiving import HOST, TOKEN, as_process, deployed
 
 ACCOUNT = "FIREBREAK_INTAKE_KUBECONFIG"
 PORT = 17920  # and the next, for its probes
@@ -83,19 +82,7 @@ async def sender(to: Receiver) -> AsyncIterator[Post]:
 @asynccontextmanager
 async def _process(folder: Path, kubeconfig: str) -> AsyncIterator[Receiver]:
     pki.authority(folder, "ca", "intake-ca")
-    for directory, files in {"tls": served(folder, "first"), "tokens": {"e2e": TOKEN.encode()}}.items():
-        (folder / directory).mkdir()
-        for name, data in files.items():
-            (folder / directory / name).write_bytes(data)
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("FIREBREAK_")},
-        "FIREBREAK_INTAKE_KUBECONFIG": kubeconfig,
-        "FIREBREAK_INTAKE_PORT": str(PORT),
-        "FIREBREAK_INTAKE_PROBE_PORT": str(PORT + 1),
-        "FIREBREAK_INTAKE_TLS": str(folder / "tls"),
-        "FIREBREAK_INTAKE_TOKENS": str(folder / "tokens"),
-    }
-    command = (sys.executable, "-m", "firebreak", "intake")
+    command, environment = as_process(folder, kubeconfig, port=PORT, probes=PORT + 1)
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log)
     try:

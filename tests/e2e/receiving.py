@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import ssl
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,6 +130,24 @@ def served(folder: Path, name: str) -> dict[str, bytes]:
     """A certificate for the Service's name, by the folder's authority, as a Secret of TLS has it."""
     pki.certificate(folder, name, f"/CN={HOST}", "ca", f"extendedKeyUsage=serverAuth\nsubjectAltName=DNS:{HOST}\n")
     return {"tls.crt": (folder / f"{name}.crt").read_bytes(), "tls.key": (folder / f"{name}.key").read_bytes()}
+
+
+def as_process(
+    folder: Path, kubeconfig: str | Path, *, port: int, probes: int, sender: str = "e2e"
+) -> tuple[list[str], dict[str, str]]:
+    """Return command and environment of an intake that runs here, on loopback, with TLS and one sender's token.
+
+    The folder has the authority, `ca`, that signs its certificate.
+    """
+    for directory, files in {"tls": served(folder, "first"), "tokens": {sender: TOKEN.encode()}}.items():
+        (folder / directory).mkdir()
+        for name, data in files.items():
+            (folder / directory / name).write_bytes(data)
+    tls, tokens = folder / "tls", folder / "tokens"
+    settings = {"PORT": port, "PROBE_PORT": probes, "TLS": tls, "TOKENS": tokens, "KUBECONFIG": kubeconfig}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FIREBREAK_")}
+    environment |= {f"FIREBREAK_INTAKE_{name}": str(value) for name, value in settings.items()}
+    return [sys.executable, "-m", "firebreak", "intake"], environment
 
 
 @contextmanager

@@ -1,10 +1,8 @@
 """The audit set-up as manifests/audit ships it: a real API server takes it, and what it sends becomes an Incident."""
 
 import json
-import os
 import socket
 import ssl
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from bare import BareApi, bare_api, free_ports, program
 from cluster import pki, process
 from cluster.waiting import wait_until
 from firebreak.intake.opening import ALERT
-from receiving import HOST, TOKEN, served
+from receiving import HOST, TOKEN, as_process
 from scraping import Scrape, parsed
 
 ROOT = Path(__file__).parents[2]
@@ -115,15 +113,9 @@ def _set_up(folder: Path, port: int) -> list[str]:
 @contextmanager
 def _intake(folder: Path, api: BareApi, alerts: int, probes: int) -> Iterator[None]:
     """The intake, with TLS and a token that is good for audit events only."""
-    tls, tokens, log = folder / "tls", folder / "tokens", folder / "intake.log"
-    tls.mkdir()
-    tokens.mkdir()
-    for name, content in served(folder, "intake").items():
-        (tls / name).write_bytes(content)
-    (tokens / "apiserver.audit").write_text(TOKEN)
-    settings = {"PORT": alerts, "PROBE_PORT": probes, "TLS": tls, "TOKENS": tokens, "KUBECONFIG": api.kubeconfig}
-    env = {**os.environ, **{f"FIREBREAK_INTAKE_{name}": str(value) for name, value in settings.items()}}
-    with program([sys.executable, "-m", "firebreak", "intake"], log, env) as running:
+    log = folder / "intake.log"
+    command, env = as_process(folder, api.kubeconfig, port=alerts, probes=probes, sender="apiserver.audit")
+    with program(command, log, env) as running:
         wait_until(
             lambda: running.poll() is not None or "listening" in log.read_text(),
             timeout=20,

@@ -26,6 +26,24 @@ from harness import IMPATIENT, PATIENCE, connect
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 TOKEN = "a-token-of-the-tests"
+EXEC_RULE = """
+name: exec-into-pod
+title: Exec into a pod
+id: 6a2a1d1e-8a3e-4f0e-9a51-6f0f8f1f0a01
+status: stable
+description: Somebody enters a pod.
+references: ["https://attack.mitre.org/techniques/T1609/"]
+author: Firebreak
+date: 2026-11-21
+tags: [attack.t1609]
+level: LEVEL
+falsepositives: [people who look after it]
+logsource: {product: kubernetes, service: audit}
+detection:
+  selection: {verb: [get, create], objectRef.resource: pods, objectRef.subresource: exec}
+  condition: selection
+firebreak: {target: object, cases: {match: [], miss: []}}
+"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,14 @@ class Sender:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.session.post(url, data=data, headers=named) as answer:
             return Answered(answer.status, await answer.json(), dict(answer.headers))
+
+    async def said(self, data: bytes) -> bytes:
+        """Send bytes as they are, and return all that comes until the intake ends the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.intake.port)
+        writer.write(data)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        return answer
 
     def metric(self, line: str) -> float:
         """The value of a metric, by its name and labels as Prometheus reads them; 0 when it is not there."""
@@ -102,6 +128,24 @@ def falco(pod: str = "web-1", namespace: str = "shop", rule: str = "Shell", **mo
     fields = {"k8s.ns.name": namespace, "k8s.pod.name": pod, **more.pop("fields", {})}
     time = "2026-11-21T11:59:59.123456789Z"
     return {"rule": rule, "priority": "Critical", "time": time, "output": "x", "output_fields": fields, **more}
+
+
+def execs(pod: str = "web-1", number: int = 1, **more: Any) -> dict[str, Any]:
+    """An exec as the API server records it."""
+    return {
+        "auditID": f"id-{number}",
+        "stage": "ResponseComplete",
+        "verb": "get",
+        "user": {"username": "eve"},
+        "objectRef": {"resource": "pods", "subresource": "exec", "namespace": "shop", "name": pod},
+        "responseStatus": {"code": 101},
+        "stageTimestamp": "2026-11-21T11:59:59.000000Z",
+        **more,
+    }
+
+
+def events(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": list(items)}
 
 
 def alertmanager(*pods: str, starts: str = "2026-11-21T11:00:00Z") -> dict[str, Any]:

@@ -5,7 +5,6 @@ import json
 import threading
 import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,56 +19,13 @@ from firebreak.intake.audit import AuditStream
 from firebreak.intake.limits import Budget
 from harness import PATIENCE
 from hostile import hostile
-from intake_harness import Sender, falco, intake, opened, until
-
-RULE = """
-name: exec-into-pod
-title: Exec into a pod
-id: 6a2a1d1e-8a3e-4f0e-9a51-6f0f8f1f0a01
-status: stable
-description: Somebody enters a pod.
-references: ["https://attack.mitre.org/techniques/T1609/"]
-author: Firebreak
-date: 2026-11-21
-tags: [attack.t1609]
-level: LEVEL
-falsepositives: [people who look after it]
-logsource: {product: kubernetes, service: audit}
-detection:
-  selection: {verb: [get, create], objectRef.resource: pods, objectRef.subresource: exec}
-  condition: selection
-firebreak: {target: object, cases: {match: [], miss: []}}
-"""
+from intake_harness import Sender, events, execs, falco, intake, opened, until
 
 
 @pytest.fixture(autouse=True)
 def a_shop(fake: FakeApi) -> None:
     for name in ("shop", "firebreak"):
         fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-
-
-@pytest.fixture
-def rules(tmp_path: Path) -> Path:
-    (tmp_path / "exec.yaml").write_text(RULE.replace("LEVEL", "high"))
-    return tmp_path
-
-
-def execs(pod: str = "web-1", number: int = 1, **more: Any) -> dict[str, Any]:
-    """An exec as the API server records it."""
-    return {
-        "auditID": f"id-{number}",
-        "stage": "ResponseComplete",
-        "verb": "get",
-        "user": {"username": "eve"},
-        "objectRef": {"resource": "pods", "subresource": "exec", "namespace": "shop", "name": pod},
-        "responseStatus": {"code": 101},
-        "stageTimestamp": "2026-11-21T11:59:59.000000Z",
-        **more,
-    }
-
-
-def events(*items: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": list(items)}
 
 
 async def looked_at(sender: Sender, number: int) -> None:

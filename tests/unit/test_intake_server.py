@@ -117,10 +117,7 @@ async def test_a_body_that_is_too_long_is_refused_however_it_comes(fake: FakeApi
 
 async def test_a_body_that_does_not_come_is_given_up(fake: FakeApi) -> None:
     async with intake(fake, body_seconds=0.1) as sender:
-        reader, writer = await asyncio.open_connection("127.0.0.1", sender.intake.port)
-        writer.write(b"POST /falco HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nten bytes.")
-        answer = await asyncio.wait_for(reader.read(), 10)
-        writer.close()
+        answer = await sender.said(b"POST /falco HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nten bytes.")
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"within 0.1 seconds" in answer
         assert sender.metric("buffer_bytes") == 0
@@ -128,19 +125,14 @@ async def test_a_body_that_does_not_come_is_given_up(fake: FakeApi) -> None:
 
 async def test_headers_that_do_not_come_are_given_up(fake: FakeApi) -> None:
     async with intake(fake, head_seconds=0.2) as sender:
-        reader, writer = await asyncio.open_connection("127.0.0.1", sender.intake.port)
-        writer.write(b"POST /falco HTTP/1.1\r\nHost")
-        assert await asyncio.wait_for(reader.read(), 10) == b""
-        writer.close()
+        assert await sender.said(b"POST /falco HTTP/1.1\r\nHost") == b""
         await until(lambda: sender.metric("connections") == 0)
 
 
 async def test_headers_without_end_are_cut(fake: FakeApi) -> None:
     async with intake(fake) as sender:
-        reader, writer = await asyncio.open_connection("127.0.0.1", sender.intake.port)
-        writer.write(b"POST /falco HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(1000)))
-        answer = await asyncio.wait_for(reader.read(), 10)
-        writer.close()
+        headers = b"".join(b"X-%d: y\r\n" % number for number in range(1000))
+        answer = await sender.said(b"POST /falco HTTP/1.1\r\n" + headers)
         assert answer.startswith(b"HTTP/1.0 400 ")
         assert sender.metric('refused_total{reason="malformed"}') == 1
 
@@ -148,12 +140,8 @@ async def test_headers_without_end_are_cut(fake: FakeApi) -> None:
 async def test_a_head_that_is_long_in_all_is_cut_before_it_is_whole(fake: FakeApi) -> None:
     """Seen: 480 connections with 120 headers of 8 KiB each, and no credentials, took a gigabyte."""
     async with intake(fake) as sender:
-        reader, writer = await asyncio.open_connection("127.0.0.1", sender.intake.port)
-        writer.write(b"POST /falco HTTP/1.1\r\nHost: x\r\n")
-        for number in range(5):
-            writer.write(b"X-%d: %b\r\n" % (number, b"y" * 8000))
-        answer = await asyncio.wait_for(reader.read(), 10)
-        writer.close()
+        headers = b"".join(b"X-%d: %b\r\n" % (number, b"y" * 8000) for number in range(5))
+        answer = await sender.said(b"POST /falco HTTP/1.1\r\nHost: x\r\n" + headers)
         assert answer.startswith(b"HTTP/1.1 431 ")
         assert sender.metric('refused_total{reason="malformed"}') == 1
 
@@ -177,10 +165,7 @@ async def test_what_is_no_http_is_refused_and_leaves_no_traceback_in_the_log(
 ) -> None:
     async with intake(fake) as sender:
         for _ in range(3):
-            reader, writer = await asyncio.open_connection("127.0.0.1", sender.intake.port)
-            writer.write(b"\x00\x01 nonsense\r\n\r\n")
-            await asyncio.wait_for(reader.read(), 10)
-            writer.close()
+            await sender.said(b"\x00\x01 nonsense\r\n\r\n")
         await until(lambda: sender.metric('refused_total{reason="malformed"}') == 3)
     assert "Traceback" not in caplog.text
 

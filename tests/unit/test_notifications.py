@@ -16,7 +16,6 @@ from firebreak.outward.posting import PostLimits
 from firebreak.settings import Settings
 from harness import Replica, replica
 from receiver import Receiver, Reply, receiving
-from test_observing import lines  # noqa: F401 - a fixture
 from world import incident, shop
 
 QUICK = PostLimits(timeout=0.5, budget=0.0, longest_pause=0.05)
@@ -126,7 +125,7 @@ async def test_what_waits_for_its_turn_becomes_one_notice(fake: FakeApi) -> None
     assert (len(receiver.bodies), posted["phase"], posted["event"]) == (2, "phase 2", "opened")
 
 
-async def test_what_is_too_much_is_dropped_counted_and_said(lines: io.StringIO) -> None:  # noqa: F811 - the fixture
+async def test_what_is_too_much_is_dropped_counted_and_said(lines: io.StringIO) -> None:
     metrics, taken = Metrics(), list[bool]()
     async with receiving(otherwise=Reply(hang=True)) as receiver:
         hook = webhook(receiver.url, metrics)
@@ -140,7 +139,7 @@ async def test_what_is_too_much_is_dropped_counted_and_said(lines: io.StringIO) 
 
 
 async def test_what_a_server_refuses_is_counted_and_its_url_is_not_logged(
-    lines: io.StringIO,  # noqa: F811 - the fixture
+    lines: io.StringIO,
 ) -> None:
     metrics, taken = Metrics(), list[bool]()
     async with receiving(Reply(404)) as receiver:

@@ -2,28 +2,15 @@
 
 import io
 import json
-from collections.abc import Iterator
 
 import aiohttp
-import pytest
 
-from cli_harness import own_logs
 from fake_api import FakeApi
-from firebreak.cli import logs
 from firebreak.engine.controller import Controller
 from firebreak.evidence.store import EvidenceStore
 from firebreak.service import health
 from harness import replica
 from world import incident, shop
-
-
-@pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    """Where the logs go meanwhile."""
-    stream = io.StringIO()
-    with own_logs():
-        logs.configure("json", stream)
-        yield stream
 
 
 async def test_every_line_about_a_response_names_the_incident_and_the_step(

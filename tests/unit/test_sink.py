@@ -21,10 +21,8 @@ from firebreak.outward.posting import PostLimits
 from firebreak.outward.sink import MOST_WAITING, CloudEvents, EcsLines, Output, Sink, counter, outputs
 from firebreak.settings import Settings
 from harness import replica
-from intake_harness import intake, until
+from intake_harness import events, execs, intake, until
 from receiver import Receiver, Reply, receiving
-from test_intake_audit import events, execs, rules  # noqa: F401 - a fixture
-from test_observing import lines  # noqa: F401 - a fixture
 from test_undone import POLICY, contained, event
 from world import incident, shop
 
@@ -106,7 +104,7 @@ async def test_an_event_is_posted_in_the_structured_mode_with_the_header() -> No
     assert json.loads(receiver.bodies[0])["source"] == "https://firebreak.dev/clusters/prod"
 
 
-async def test_a_server_that_is_away_gets_the_same_event_later(lines: io.StringIO) -> None:  # noqa: F811 - the fixture
+async def test_a_server_that_is_away_gets_the_same_event_later(lines: io.StringIO) -> None:
     counts = Counts()
     async with receiving(Reply(503), Reply(500)) as receiver:
         telling = sink(counts, poster(receiver))
@@ -123,7 +121,7 @@ async def test_a_server_that_is_away_gets_the_same_event_later(lines: io.StringI
 
 
 async def test_what_a_server_refuses_is_dropped_and_the_next_goes_out(
-    lines: io.StringIO,  # noqa: F811 - the fixture
+    lines: io.StringIO,
 ) -> None:
     counts = Counts()
     async with receiving(Reply(400)) as receiver:
@@ -148,7 +146,7 @@ async def test_a_server_that_hangs_holds_up_no_file(tmp_path: Path) -> None:
 
 
 async def test_what_finds_no_room_is_dropped_counted_and_said_once(
-    lines: io.StringIO,  # noqa: F811 - the fixture
+    lines: io.StringIO,
 ) -> None:
     counts, held = Counts(), Held()
     telling = sink(counts, held)
@@ -162,7 +160,7 @@ async def test_what_finds_no_room_is_dropped_counted_and_said_once(
 
 
 async def test_a_full_disk_is_said_once_and_what_waited_is_written_when_there_is_room(
-    lines: io.StringIO,  # noqa: F811 - the fixture
+    lines: io.StringIO,
 ) -> None:
     counts, held = Counts(), Held(*[OSError(28, "No space left on device")] * 3)
     telling = sink(counts, held)
@@ -176,7 +174,7 @@ async def test_a_full_disk_is_said_once_and_what_waited_is_written_when_there_is
     assert failed["error"] == "[Errno 28] No space left on device"
 
 
-async def test_what_is_left_at_the_end_is_counted_and_said(lines: io.StringIO) -> None:  # noqa: F811 - the fixture
+async def test_what_is_left_at_the_end_is_counted_and_said(lines: io.StringIO) -> None:
     counts = Counts()
     telling = sink(counts, Held())
     for number in range(3):
@@ -198,7 +196,7 @@ async def test_closing_again_counts_nothing_again() -> None:
     assert counts.of("dropped") == 1
 
 
-async def test_a_bug_costs_one_record(lines: io.StringIO) -> None:  # noqa: F811 - the fixture
+async def test_a_bug_costs_one_record(lines: io.StringIO) -> None:
     counts, held = Counts(), Held(RuntimeError("a bug"))
     telling = sink(counts, held)
     telling.offer(made(1))
@@ -300,7 +298,7 @@ async def test_a_disk_that_takes_nothing_holds_no_incident_up(fake: FakeApi, sto
 
 async def test_what_the_rules_find_is_told_once_each(
     fake: FakeApi,
-    rules: Path,  # noqa: F811 - the fixture
+    rules: Path,
     tmp_path: Path,
 ) -> None:
     for name in ("shop", "firebreak"):
@@ -320,7 +318,7 @@ async def test_what_the_rules_find_is_told_once_each(
 
 async def test_a_finding_without_a_siem_is_an_alert_all_the_same(
     fake: FakeApi,
-    rules: Path,  # noqa: F811 - the fixture
+    rules: Path,
 ) -> None:
     async with intake(fake, rules=rules) as sender:
         await sender.post("audit", events(execs()))

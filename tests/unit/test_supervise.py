@@ -25,7 +25,6 @@ from firebreak.service.supervise import TURN, Pulse, growing_pause, supervise
 from firebreak.settings import Settings
 from firebreak.steps.drift import Followed
 from harness import PATIENCE, Clock, connect
-from test_observing import lines  # noqa: F401 - a fixture
 from world import UID, incident, shop
 
 
@@ -60,7 +59,7 @@ class Faulty:
         await asyncio.Event().wait()
 
 
-async def test_work_that_raises_begins_again_and_is_counted_and_logged(lines: io.StringIO) -> None:  # noqa: F811
+async def test_work_that_raises_begins_again_and_is_counted_and_logged(lines: io.StringIO) -> None:
     faulty, metrics = Faulty(times=1), Metrics()
     task = asyncio.create_task(supervise(Work.WATCH, faulty.run, metrics.background_failures))
     async with asyncio.timeout(PATIENCE):
